@@ -1,0 +1,132 @@
+"""Train the character model that tallycell ships: one LSTM layer on the standard library of CPython 3.11.
+
+    python train.py --checkpoint model.pt --log log.jsonl     # trains; one thread, deterministic by its seed
+    python train.py --checkpoint model.pt --export FILE       # writes the checkpoint as a tallycell Recogniser
+
+A plain recipe: cross entropy, Adam, a one-cycle learning rate, truncated backpropagation with the state carried on.
+Nothing in it pushes the gates to their limits.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from corpus import read_corpus
+
+SEED = 20
+HIDDEN = 160
+STREAMS, STEPS = 32, 160  # sequences read side by side, and steps between two updates
+EPOCHS = 16
+PEAK_LEARNING_RATE = 6e-3
+RAREST = 100  # a character seen less often in the training modules is unknown
+UNKNOWN = "<unknown>"
+
+
+class CharacterModel(torch.nn.Module):
+    """One-hot characters, one LSTM layer, a linear readout of the next character."""
+
+    def __init__(self, symbols: int) -> None:
+        super().__init__()
+        self.lstm = torch.nn.LSTM(symbols, HIDDEN, batch_first=True)
+        self.readout = torch.nn.Linear(HIDDEN, symbols)
+
+    def forward(self, tokens, state=None):
+        x = torch.nn.functional.one_hot(tokens, self.lstm.input_size).float()
+        h, state = self.lstm(x, state)
+        return self.readout(h), state
+
+
+def find_alphabet(texts: list[str]) -> list[str]:
+    """The unknown symbol, then every common character in code-point order."""
+    counts = Counter()
+    for text in texts:
+        counts.update(text)
+    return [UNKNOWN, *sorted(character for character, count in counts.items() if count >= RAREST)]
+
+
+def to_tokens(text: str, alphabet: list[str]) -> np.ndarray:
+    """Index of each character, 0 where it is unknown."""
+    index = {symbol: k for k, symbol in enumerate(alphabet)}
+    return np.array([index.get(character, 0) for character in text], dtype=np.int64)
+
+
+@torch.no_grad()
+def bits_per_character(model: CharacterModel, texts: list[str], alphabet: list[str]) -> float:
+    """Mean over all characters of all modules, each module read from the zero state; the first character is given."""
+    bits, characters = 0.0, 0
+    by_length = sorted((to_tokens(text, alphabet) for text in texts if len(text) > 1), key=len)
+    for start in range(0, len(by_length), 16):
+        batch = by_length[start : start + 16]
+        padded = torch.zeros(len(batch), len(batch[-1]), dtype=torch.long)
+        target = torch.full_like(padded, -100)
+        for row, tokens in enumerate(batch):
+            padded[row, : len(tokens)] = torch.from_numpy(tokens)
+            target[row, : len(tokens) - 1] = torch.from_numpy(tokens[1:])
+        state = None
+        for chunk, goal in zip(padded.split(2000, dim=1), target.split(2000, dim=1), strict=True):
+            logits, state = model(chunk, state)
+            bits += torch.nn.functional.cross_entropy(logits.flatten(0, 1), goal.flatten(), reduction="sum").item()
+        characters += int((target >= 0).sum())
+    return bits / math.log(2) / characters
+
+
+def streams_of(texts: list[str], alphabet: list[str], generator: torch.Generator) -> torch.Tensor:
+    """Shuffled modules, laid end to end and cut into parallel streams: (stream, step)."""
+    order = torch.randperm(len(texts), generator=generator).tolist()
+    tokens = np.concatenate([to_tokens(texts[k], alphabet) for k in order])
+    usable = len(tokens) // STREAMS * STREAMS
+    return torch.from_numpy(tokens[:usable].reshape(STREAMS, -1))
+
+
+def train(checkpoint: Path, log: Path) -> None:
+    """Train, log one JSON line an epoch, keep the last state."""
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(SEED)
+    training, held_out = read_corpus("training"), read_corpus("held_out")
+    alphabet = find_alphabet(training)
+    model = CharacterModel(len(alphabet))
+    optimizer = torch.optim.Adam(model.parameters(), lr=PEAK_LEARNING_RATE)
+    updates = EPOCHS * ((sum(map(len, training)) // STREAMS - 1) // STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=updates, pct_start=0.1)
+    start = time.time()
+    with log.open("w") as file:
+        for epoch in range(1, EPOCHS + 1):
+            streams, state, losses = streams_of(training, alphabet, generator), None, []
+            for begin in range(0, streams.shape[1] - STEPS, STEPS):
+                chunk = streams[:, begin : begin + STEPS + 1]
+                logits, state = model(chunk[:, :-1], state)
+                state = tuple(part.detach() for part in state)
+                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), chunk[:, 1:].flatten())
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                if schedule.last_epoch < updates:
+                    schedule.step()
+                losses.append(loss.item() / math.log(2))
+            row = {"epoch": epoch, "training_bits": round(float(np.mean(losses)), 4),
+                   "held_out_bits": round(bits_per_character(model, held_out, alphabet), 4),
+                   "seconds": round(time.time() - start), "seed": SEED, "torch": torch.__version__}
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            print(row, flush=True)
+            torch.save({"alphabet": alphabet, "state_dict": model.state_dict(), "log": row}, checkpoint)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--log", type=Path, default=Path("log.jsonl"))
+    parser.add_argument("--export", type=Path)
+    arguments = parser.parse_args()
+    train(arguments.checkpoint, arguments.log)
+
+
+if __name__ == "__main__":
+    main()

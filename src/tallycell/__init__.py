@@ -1,0 +1,3 @@
+"""tallycell."""
+
+__version__ = "0.1.0"
