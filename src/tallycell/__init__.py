@@ -1,3 +1,71 @@
-"""tallycell."""
+"""tallycell: read an LSTM by its purpose, as differentiable memory that counts.
+
+The names below are loaded when they are first used, so that ``import tallycell`` costs little and needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tallycell.activations import activation, register_activation
+    from tallycell.layout import Layout
+    from tallycell.loaders import load, save
+    from tallycell.lstm import LSTM
+    from tallycell.parameters import Activations, LSTMParameters
+    from tallycell.reading import read_events, read_saturation, read_units
+    from tallycell.recogniser import Recogniser
+    from tallycell.trace import Hold, Record, open_trace, record_trace, save_trace
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "LSTM",
+    "Activations",
+    "Hold",
+    "LSTMParameters",
+    "Layout",
+    "Recogniser",
+    "Record",
+    "activation",
+    "load",
+    "open_trace",
+    "read_events",
+    "read_saturation",
+    "read_units",
+    "record_trace",
+    "register_activation",
+    "save",
+    "save_trace",
+]
+
+_HOME = {
+    "activation": "activations",
+    "register_activation": "activations",
+    "Layout": "layout",
+    "load": "loaders",
+    "save": "loaders",
+    "LSTM": "lstm",
+    "Activations": "parameters",
+    "LSTMParameters": "parameters",
+    "read_events": "reading",
+    "read_saturation": "reading",
+    "read_units": "reading",
+    "Recogniser": "recogniser",
+    "Hold": "trace",
+    "Record": "trace",
+    "open_trace": "trace",
+    "record_trace": "trace",
+    "save_trace": "trace",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tallycell' has no attribute {name!r}")
+    value = getattr(import_module(f"tallycell.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

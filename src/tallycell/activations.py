@@ -4,7 +4,8 @@ An LSTM puts one behind each projection. What a reading needs of it is where it 
 to the right. Any function may take part as long as it says what they are.
 
 Sources: the activations of the recurrent operators of ONNX (specification of ``LSTM``, with the default alpha and
-beta of ONNX Runtime), ``hard_sigmoid`` of Keras 2 (0.2 x + 0.5) and of Keras 3 (x / 6 + 0.5).
+beta of the ONNX operators of the same name; inside an LSTM, ONNX Runtime has 0 for those of Affine, ScaledTanh and
+ThresholdedRelu), ``hard_sigmoid`` of Keras 2 (0.2 x + 0.5) and of Keras 3 (x / 6 + 0.5).
 """
 
 import inspect
@@ -19,7 +20,7 @@ from tallycell.errors import ActivationError
 
 Array = Any  # a floating-point array, or a scalar: value and derivative work element by element
 
-SATURATION_SHARE = 0.1  # of the range: how near to its limit a saturated value lies
+SATURATION_SHARE = 0.1  # of the range, measured from 0: how near to its limit a saturated value lies
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,9 +98,10 @@ class Activation:
         self.require_limits()
         if limit is None or not math.isfinite(limit):
             return np.zeros(np.shape(y), dtype=bool)
-        # An unbounded range has no tenth; there the unit is that of an open gate, 1.
-        width = self.range[1] - self.range[0]
-        return np.abs(y - limit) < share * (width if math.isfinite(width) else 1.0)
+        # The range is measured from 0, where a gate does nothing: 1 for sigmoid and for tanh alike. An unbounded one
+        # has no tenth; there the unit is that of an open gate, 1.
+        size = max(map(abs, self.range))
+        return np.abs(y - limit) < share * (size if math.isfinite(size) else 1.0)
 
     def __eq__(self, other: object) -> bool:
         """Equal by name and constants: these are what a file can keep."""
@@ -142,7 +144,7 @@ def activation(name: "str | Activation", **constants: float) -> Activation:
     name
         Case and underscores do not count: ``"HardSigmoid"`` is ``"hard_sigmoid"``. An Activation is passed through.
     **constants
-        ``alpha`` and ``beta`` where the function has them; ONNX Runtime's defaults otherwise.
+        ``alpha`` and ``beta`` where the function has them; the defaults of ONNX otherwise.
 
     Raises
     ------
@@ -231,7 +233,7 @@ def _built_in(family: Callable[..., Activation]) -> Callable[..., Activation]:
 
 
 def _ones_where(condition: Array, like: Array) -> Array:
-    return condition.astype(np.asarray(like).dtype)
+    return np.asarray(condition).astype(np.asarray(like).dtype)
 
 
 @_built_in
@@ -262,7 +264,7 @@ def relu() -> Activation:
 
 @_built_in
 def affine(alpha: float = 1.0, beta: float = 0.0) -> Activation:
-    """alpha x + beta."""
+    """Alpha x + beta."""
     left, right = _line_limits(alpha, beta)
     return Activation(
         "affine", lambda x: alpha * x + beta, lambda x, y: np.full_like(y, alpha),
@@ -279,7 +281,7 @@ def _line_limits(slope: float, constant: float = 0.0) -> tuple[float, float]:
 
 @_built_in
 def identity() -> Activation:
-    """x itself."""
+    """X itself."""
     return Activation(
         "identity", lambda x: x, lambda x, y: np.ones_like(y), left=-math.inf, right=math.inf, from_output=True
     )
@@ -287,7 +289,7 @@ def identity() -> Activation:
 
 @_built_in
 def leaky_relu(alpha: float = 0.01) -> Activation:
-    """x where x >= 0, else alpha x."""
+    """X where x >= 0, else alpha x."""
     left = _line_limits(alpha)[0]
     return Activation(
         "leaky_relu", lambda x: np.where(x >= 0, x, alpha * x), lambda x, y: np.where(x >= 0, np.ones_like(y), alpha),
@@ -297,9 +299,9 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
 
 @_built_in
 def thresholded_relu(alpha: float = 1.0) -> Activation:
-    """x where x > alpha, else 0."""
+    """X where x > alpha, else 0."""
     return Activation(
-        "thresholded_relu", lambda x: np.where(x > alpha, x, np.zeros_like(x)),
+        "thresholded_relu", lambda x: np.where(x <= alpha, np.zeros_like(x), x),
         lambda x, y: _ones_where(x > alpha, y), (min(alpha, 0.0), math.inf), 0.0, math.inf,
         {"alpha": alpha}, kinks=(alpha,),
     )  # fmt: skip
@@ -307,7 +309,7 @@ def thresholded_relu(alpha: float = 1.0) -> Activation:
 
 @_built_in
 def scaled_tanh(alpha: float = 1.0, beta: float = 1.0) -> Activation:
-    """alpha tanh(beta x)."""
+    """Alpha tanh(beta x)."""
     right = alpha * float(np.sign(beta))
     return Activation(
         "scaled_tanh", lambda x: alpha * np.tanh(beta * x),
@@ -317,7 +319,7 @@ def scaled_tanh(alpha: float = 1.0, beta: float = 1.0) -> Activation:
 
 
 def _clipped_line(name: str, slope: float, constant: float, low: float, constants: Mapping[str, float]) -> Activation:
-    """slope x + constant, clipped to [low, 1]."""
+    """Slope x + constant, clipped to [low, 1]."""
     left, right = np.clip(_line_limits(slope, constant), low, 1.0).tolist()
     kinks = tuple(sorted(((low - constant) / slope, (1.0 - constant) / slope))) if slope else ()
     return Activation(
@@ -329,7 +331,7 @@ def _clipped_line(name: str, slope: float, constant: float, low: float, constant
 
 @_built_in
 def hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
-    """alpha x + beta, clipped to [0, 1]; ONNX's, with ONNX's alpha and beta."""
+    """Alpha x + beta, clipped to [0, 1]; ONNX's, with ONNX's alpha and beta."""
     return _clipped_line("hard_sigmoid", alpha, beta, 0.0, {"alpha": alpha, "beta": beta})
 
 
@@ -341,7 +343,7 @@ def hard_sigmoid_keras2() -> Activation:
 
 @_built_in
 def hard_sigmoid_keras3() -> Activation:
-    """x / 6 + 0.5, clipped to [0, 1]: ``hard_sigmoid`` as Keras 3 and ``torch.nn.Hardsigmoid`` mean it."""
+    """X / 6 + 0.5, clipped to [0, 1]: ``hard_sigmoid`` as Keras 3 and ``torch.nn.Hardsigmoid`` mean it."""
     return _clipped_line("hard_sigmoid_keras3", 1 / 6, 0.5, 0.0, {})
 
 
@@ -353,7 +355,7 @@ def hard_tanh() -> Activation:
 
 @_built_in
 def elu(alpha: float = 1.0) -> Activation:
-    """x where x >= 0, else alpha (exp(x) - 1)."""
+    """X where x >= 0, else alpha (exp(x) - 1)."""
     return Activation(
         "elu", lambda x: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0))),
         lambda x, y: np.where(x >= 0, np.ones_like(y), alpha * np.exp(np.minimum(x, 0))),
@@ -363,15 +365,13 @@ def elu(alpha: float = 1.0) -> Activation:
 
 @_built_in
 def softsign() -> Activation:
-    """x / (1 + |x|)."""
+    """``x / (1 + |x|)``."""
 
     def value(x: Array) -> Array:
         # The limit is kept at infinity, where the quotient would be NaN.
         return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(np.where(np.isinf(x), np.zeros_like(x), x))))
 
-    return Activation(
-        "softsign", value, lambda x, y: (1 - np.abs(y)) ** 2, (-1.0, 1.0), -1.0, 1.0, from_output=True
-    )
+    return Activation("softsign", value, lambda x, y: (1 - np.abs(y)) ** 2, (-1.0, 1.0), -1.0, 1.0, from_output=True)
 
 
 @_built_in

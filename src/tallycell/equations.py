@@ -10,8 +10,8 @@
     h'    = W_hr (o hidden(c'))
 
 Sources: Hochreiter and Schmidhuber 1997 (the cell), Gers, Schmidhuber and Cummins 2000 (f), Gers and Schmidhuber 2000
-(peepholes p), Sak, Senior and Beaufays 2014 (the projection W_hr), ONNX operator LSTM (coupled f = 1 - i, ``clip_pre``),
-TFLite operator LSTM (``clip_cell``), torch.nn.LSTM (names and order).
+(peepholes p), Sak, Senior and Beaufays 2014 (the projection W_hr), ONNX operator LSTM (coupled f = 1 - i and
+``clip_pre``), TFLite operator LSTM (``clip_cell``), torch.nn.LSTM (names and order).
 
 A step works on a batch: x is (sequence, feature), h is (sequence, hidden), the gates and c are (sequence, unit).
 """
@@ -61,7 +61,8 @@ def clip(value: np.ndarray, bound: float | None) -> np.ndarray:
 
 def project_input(layer: LayerParameters, x: Float[np.ndarray, "*batch feature"]) -> Float[np.ndarray, "*batch gates"]:
     """W x + b of the four gates, which needs no state: for all steps at once, or for one."""
-    return x @ layer.weight_ih.T + layer.total_bias
+    projected: np.ndarray = x @ layer.weight_ih.T + layer.total_bias
+    return projected
 
 
 def lstm_step(
@@ -81,7 +82,14 @@ def lstm_step(
     g_pre = clip(g_pre, layer.clip_pre)
 
     i = hold("i", gate(i_pre))
-    f = hold("f", {"own": gate, "coupled": lambda _: 1 - i, "none": np.ones_like}[layer.forget_gate](f_pre))
+    match layer.forget_gate:
+        case "own":
+            f = gate(f_pre)
+        case "coupled":
+            f = 1 - i
+        case "none":
+            f = np.ones_like(i)
+    f = hold("f", f)
     g = hold("g", cell(g_pre))
     c = hold("c", clip(f * c + i * g, layer.clip_cell))
 

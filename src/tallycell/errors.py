@@ -42,4 +42,6 @@ class MissingExtraError(TallycellError, ImportError):
     """A package of an optional extra that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs the package {package!r}, which is not installed: pip install 'tallycell[{extra}]'")
+        super().__init__(
+            f"this needs the package {package!r}, which is not installed: pip install 'tallycell[{extra}]'"
+        )

@@ -36,7 +36,7 @@ class Layout:
 
     Examples
     --------
-    >>> onnx = Layout("iofg")
+    >>> onnx = Layout("iofg", biases=0)
     >>> ours = onnx.read({"weight_ih": np.array([[0.0], [3.0], [1.0], [2.0]]), "weight_hh": np.zeros((4, 1))})
     >>> ours["weight_ih"].ravel()
     array([0., 1., 2., 3.])

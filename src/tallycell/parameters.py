@@ -4,6 +4,7 @@
 direction, where every gate stands behind its own projection, by name.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -76,12 +77,12 @@ class LayerParameters:
     @property
     def hidden_size(self) -> int:
         """Number of units (cells)."""
-        return self.weight_ih.shape[0] // 4
+        return len(self.weight_ih) // 4
 
     @property
     def output_size(self) -> int:
         """Size of h: the projection's where there is one."""
-        return self.weight_hh.shape[1]
+        return int(self.weight_hh.shape[1])
 
     @cached_property
     def total_bias(self) -> Float[np.ndarray, " gates"]:
@@ -190,12 +191,12 @@ class LSTMParameters:
     @property
     def input_size(self) -> int:
         """Number of features of x."""
-        return self.weights["weight_ih_l0"].shape[1]
+        return int(self.weights["weight_ih_l0"].shape[1])
 
     @property
     def hidden_size(self) -> int:
         """Number of units (cells) of each layer and direction."""
-        return self.weights["weight_ih_l0"].shape[0] // 4
+        return len(self.weights["weight_ih_l0"]) // 4
 
     @property
     def proj_size(self) -> int:
@@ -205,7 +206,7 @@ class LSTMParameters:
     @property
     def output_size(self) -> int:
         """Size of h in one direction."""
-        return self.weights["weight_hh_l0"].shape[1]
+        return int(self.weights["weight_hh_l0"].shape[1])
 
     @property
     def num_layers(self) -> int:
@@ -303,7 +304,8 @@ def _check_weights(weights: Mapping[str, np.ndarray]) -> None:
     first, recurrent = weights.get("weight_ih_l0"), weights.get("weight_hh_l0")
     if first is None or recurrent is None:
         raise ParameterError(
-            f"got the weights {', '.join(sorted(weights)) or '(none)'}; an LSTM needs at least weight_ih_l0 and weight_hh_l0"
+            f"got the weights {', '.join(sorted(weights)) or '(none)'}; an LSTM needs at least weight_ih_l0 and "
+            "weight_hh_l0"
         )
     if first.ndim != 2 or recurrent.ndim != 2 or first.shape[0] % 4 or 0 in first.shape + recurrent.shape:
         raise ParameterError(
@@ -333,10 +335,8 @@ def _expected_shapes(weights: Mapping[str, np.ndarray]) -> dict[str, tuple[int, 
     gates, features = weights["weight_ih_l0"].shape
     hidden, unit = weights["weight_hh_l0"].shape[1], gates // 4
     directions = 2 if any(name.endswith("_reverse") for name in weights) else 1
-    layers = max(
-        (int(digits) + 1 for name in weights if (digits := name.removesuffix("_reverse").rpartition("_l")[2]).isdigit()),
-        default=1,
-    )
+    numbers = [re.search(r"_l([0-9]{1,4})(_reverse)?$", name) for name in weights]
+    layers = max((int(number[1]) + 1 for number in numbers if number), default=1)
     layers = min(layers, len(weights))  # a gap in the numbering shows as missing weights
     kinds = {name.rpartition("_l")[0] for name in weights}
     if hidden != unit:

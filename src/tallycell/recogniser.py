@@ -1,7 +1,7 @@
 """A whole small network that decides about symbols: alphabet, LSTM, linear readout, decision rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import numpy as np
@@ -76,7 +76,9 @@ class Recogniser:
                 raise ParameterError(f"{name} of the recogniser has values that are NaN or infinite")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        for name, found in (("alphabet", self.alphabet), ("outputs", self.outputs)):
+        for name in ("alphabet", "outputs"):
+            found = tuple(getattr(self, name))
+            object.__setattr__(self, name, found)
             if len(set(found)) < len(found) or not found:
                 raise ParameterError(f"the {name} of a recogniser must be distinct symbols, at least one; got {found}")
         if self.decision not in get_args(Decision):
@@ -97,7 +99,9 @@ class Recogniser:
         codes = [index.get(symbol, other) for symbol in symbols]
         if None in codes:
             symbol = symbols[codes.index(None)]
-            raise InputError(f"symbol {symbol!r} at position {codes.index(None)} is not in the alphabet {self.alphabet}")
+            raise InputError(
+                f"symbol {symbol!r} at position {codes.index(None)} is not in the alphabet {self.alphabet}"
+            )
         return np.array(codes, dtype=np.int64)
 
     def decide(self, h: Float[np.ndarray, "*batch hidden"]) -> np.ndarray:
@@ -106,8 +110,8 @@ class Recogniser:
         Returns
         -------
         ndarray
-            For ``"argmax"`` the index of the output (*batch); for ``"threshold"`` whether each output is chosen
-            (*batch, output).
+            For ``"argmax"`` the index of the output, ``(*batch,)``; for ``"threshold"`` whether each output is chosen,
+            ``(*batch, output)``.
         """
         logits = self.logits(h)
         return logits.argmax(-1) if self.decision == "argmax" else logits > 0
@@ -127,6 +131,10 @@ class Recogniser:
         ) and all(_same_state(getattr(self, name), getattr(other, name)) for name in ("h_0", "c_0"))  # fmt: skip
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pickled array comes back writeable; made anew it is not.
+        return Recogniser, tuple(getattr(self, one.name) for one in fields(self))
 
     def __repr__(self) -> str:
         return (

@@ -4,6 +4,7 @@ Slow and obvious. Other kernels may differ from it in everything but results.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -86,11 +87,11 @@ def lstm_backward(layer: LayerParameters, inputs: LayerInput, steps: Steps, grad
     return LayerGradients(d_x, d_h, d_c, d_weight_ih, d_weight_hh, d_bias, d_weight_hr, d_weight_ch)
 
 
-_NO_PRE = dict.fromkeys(PRE_ACTIVATIONS)
+_NO_PRE: dict[str, Any] = dict.fromkeys(PRE_ACTIVATIONS)
 
 
 def _steps(inputs: LayerInput) -> Iterator[tuple[int, Rows]]:
-    """Times in the order of reading, with the sequences that have a step then."""
+    """Yield times in the order of reading, with the sequences that have a step then."""
     time = inputs.x.shape[0]
     for t in reversed(range(time)) if inputs.reverse else range(time):
         if inputs.lengths is None:
@@ -110,7 +111,7 @@ def _states_before(inputs: LayerInput, steps: Steps, t: int, rows: Rows) -> tupl
 
 
 def _hold_at(inputs: LayerInput, t: int) -> HoldStep:
-    """What becomes of a value at time t: held where a value is given, free where that is NaN."""
+    """Make what becomes of a value at time t: held where a value is given, free where that is NaN."""
 
     def hold(letter: str, value: np.ndarray) -> np.ndarray:
         if letter not in inputs.held:
@@ -122,7 +123,7 @@ def _hold_at(inputs: LayerInput, t: int) -> HoldStep:
 
 
 def _release_at(inputs: LayerInput, t: int) -> HoldStep:
-    """The gradient of :func:`_hold_at`: zero where the value was held."""
+    """Make the gradient of :func:`_hold_at`: zero where the value was held."""
 
     def release(letter: str, gradient: np.ndarray) -> np.ndarray:
         if letter not in inputs.held:
