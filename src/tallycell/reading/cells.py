@@ -1,0 +1,128 @@
+"""One cell of a trace at a time, in the order in which its direction reads."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from tallycell.errors import TraceError
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, TIME, UNIT
+from tallycell.parameters import Activations
+from tallycell.trace.schema import activations_of
+
+NEEDED = ("i", "f", "g", "c", "c_0", "length")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Everything a tally may look at, and the cell it is to explain.
+
+    The steps of all sequences stand end to end, without padding, each sequence in the order of reading: in the
+    reverse direction from its last step to its first.
+
+    Attributes
+    ----------
+    layer, direction, unit
+        Which cell.
+    i, f, g, c
+        Gates and cell state.
+    start
+        First step of each sequence in the arrays, and the number of all steps: (sequence + 1,).
+    c_0
+        The cell before each sequence.
+    activations
+        The squashing functions of the direction.
+    """
+
+    layer: int
+    direction: str
+    unit: int
+    i: Float[np.ndarray, " step"]
+    f: Float[np.ndarray, " step"]
+    g: Float[np.ndarray, " step"]
+    c: Float[np.ndarray, " step"]
+    start: Int[np.ndarray, " sequence+1"]
+    c_0: Float[np.ndarray, " sequence"]
+    activations: Activations
+
+    @property
+    def write(self) -> Float[np.ndarray, " step"]:
+        """What each step adds to the cell, i g."""
+        written: np.ndarray = self.i * self.g
+        return written
+
+    def before(self) -> Float[np.ndarray, " step"]:
+        """Give the cell before each step."""
+        before = np.roll(self.c, 1)
+        before[self.start[:-1]] = self.c_0
+        return before
+
+    def time_constant(self, kept: Bool[np.ndarray, " step"]) -> float:
+        """Count the steps after which all but 1/e is forgotten, at the geometric mean of f over the steps that keep.
+
+        0 if no step keeps, infinite if nothing is lost.
+        """
+        # An f above 1 (a relu gate) grows; it forgets nothing.
+        f = np.clip(self.f[kept], 1e-12, 1.0)
+        rate = -float(np.mean(np.log(f))) if f.size else math.inf
+        return math.inf if rate == 0 else 1 / rate
+
+    @property
+    def halves(self) -> tuple[slice, slice]:
+        """Steps to fit on and steps to quote on: halves of the sequences, or of the steps if there is only one."""
+        sequences = len(self.c_0)
+        middle = len(self.c) // 2 if sequences == 1 else int(self.start[(sequences + 1) // 2])
+        return slice(0, middle), slice(middle, None)
+
+
+def order_of_reading(trace: xr.Dataset, direction: str) -> tuple[Int[np.ndarray, " step"], Int[np.ndarray, " step"]]:
+    """Sequence and position in time of every step that is not padding, sequence by sequence as the direction reads.
+
+    Raises
+    ------
+    TraceError
+        If the trace does not hold every step from the first.
+    """
+    time = trace[TIME].to_numpy()
+    if not np.array_equal(time, np.arange(len(time))) or int(trace["length"].max()) > len(time):
+        raise TraceError(
+            f"the trace holds the steps {time[:3].tolist()}...; a tally runs from the first step on, so record with "
+            "all steps (Record(steps=slice(None)))"
+        )
+    lengths = trace["length"].to_numpy()
+    positions = [np.arange(n)[::-1] if direction == DIRECTIONS[1] else np.arange(n) for n in lengths]
+    return np.repeat(np.arange(len(lengths)), lengths), np.concatenate(positions)
+
+
+def iterate_cells(trace: xr.Dataset) -> Iterator[Cell]:
+    """Every cell of a trace, by layer, direction and unit.
+
+    Raises
+    ------
+    TraceError
+        If the trace lacks a variable that a tally looks at, or holds only some of the steps.
+    ActivationError
+        If an activation does not state its limits.
+    """
+    if missing := [name for name in NEEDED if name not in trace]:
+        raise TraceError(f"the trace lacks {', '.join(missing)}; record {', '.join(NEEDED[:4])} to read units")
+    start = np.concatenate([[0], np.cumsum(trace["length"].to_numpy())])
+    for d, direction in enumerate(trace[DIRECTION].to_numpy().tolist()):
+        activations = activations_of(trace, d)
+        for slot in (activations.gate, activations.cell, activations.hidden):
+            slot.require_limits()
+        sequence, position = order_of_reading(trace, direction)
+        for layer in trace[LAYER].to_numpy().tolist():
+            here = trace.sel({LAYER: layer, DIRECTION: direction})
+            steps = {
+                # (unit, step), one row a unit: the copy is what makes each row contiguous.
+                name: here[name].transpose(SEQUENCE, TIME, UNIT).to_numpy()[sequence, position].T.astype(np.float64)
+                for name in ("i", "f", "g", "c")
+            }
+            c_0 = here["c_0"].transpose(UNIT, SEQUENCE).to_numpy().astype(np.float64)
+            for k, unit in enumerate(trace[UNIT].to_numpy().tolist()):
+                rows = {name: np.ascontiguousarray(values[k]) for name, values in steps.items()}
+                yield Cell(layer, direction, unit, **rows, start=start, c_0=c_0[k], activations=activations)

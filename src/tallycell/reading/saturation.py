@@ -1,0 +1,84 @@
+"""How binary the gates of a trace are: shares at their limits, and histograms."""
+
+import numpy as np
+import xarray as xr
+
+from tallycell.activations import SATURATION_SHARE
+from tallycell.errors import TraceError
+from tallycell.names import DIRECTION, GATES, SEQUENCE, TIME
+from tallycell.trace.schema import activations_of
+
+BINS = 20
+
+
+def read_saturation(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Dataset:
+    """Share of gate values at their limits, by layer, direction and unit.
+
+    Parameters
+    ----------
+    trace
+        With at least one of the gates i, f, g, o.
+    share
+        Of the range: how near to its finite limit a saturated value lies. For sigmoid and tanh the default means below
+        0.1 and above 0.9, and beyond -0.9 and 0.9.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``left`` and ``right``: share of steps saturated on that side (gate, layer, direction, unit); ``histogram``:
+        number of steps in each of 20 bins (gate, layer, direction, unit, bin); ``edges``: (gate, direction, edge) of
+        the bins, over the gate's range, or over its values where that is infinite. Padding is not counted.
+
+    Raises
+    ------
+    TraceError
+        If the trace has no gate.
+    ActivationError
+        If an activation does not state its limits.
+
+    Examples
+    --------
+    >>> import tallycell as tc
+    >>> weights = {"weight_ih_l0": np.full((4, 1), 9.0), "weight_hh_l0": np.zeros((4, 1))}
+    >>> trace = tc.record_trace(tc.LSTMParameters(weights), np.array([[1.0], [-1.0], [0.0]]))
+    >>> read_saturation(trace)["right"].sel(gate="f").item()
+    0.3333333333333333
+    """
+    gates = [gate for gate in GATES if gate in trace]
+    if not gates:
+        raise TraceError("the trace holds no gate; record at least one of i, f, g and o to read saturation")
+    return xr.concat([_read_gate(trace, gate, share) for gate in gates], dim=xr.Variable("gate", gates))
+
+
+def saturated_share(saturation: xr.Dataset) -> xr.DataArray:
+    """Share of values saturated on either side, by gate, over all layers, directions and units."""
+    both: xr.DataArray = saturation["left"] + saturation["right"]
+    return both.mean([name for name in both.dims if name != "gate"])
+
+
+def _read_gate(trace: xr.Dataset, gate: str, share: float) -> xr.Dataset:
+    by_direction = []
+    for d in range(trace.sizes[DIRECTION]):
+        activation = activations_of(trace, d).of(gate)
+        values = trace[gate].isel({DIRECTION: d}).stack(step=(SEQUENCE, TIME)).transpose(..., "step")
+        real = values.notnull()
+        sides = {
+            side: (xr.apply_ufunc(near, values, kwargs={"share": share}) & real).sum("step") / real.sum("step")
+            for side, near in (("left", activation.saturated_left), ("right", activation.saturated_right))
+        }
+        low, high = activation.range
+        if not np.isfinite([low, high]).all():
+            low, high = float(values.min()), float(values.max())
+        edges = np.linspace(low, high, BINS + 1)
+        histogram = xr.apply_ufunc(
+            _histogram, values, input_core_dims=[["step"]], output_core_dims=[["bin"]], kwargs={"edges": edges}
+        )
+        by_direction.append(xr.Dataset({**sides, "histogram": histogram, "edges": ("edge", edges)}))
+    return xr.concat(by_direction, dim=trace[DIRECTION])
+
+
+def _histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Count by bin along the last axis; NaN is in none. A value that rounding puts beyond an edge counts at it."""
+    inside = np.clip(values, edges[0], edges[-1])
+    code = np.minimum(np.searchsorted(edges, inside, side="right") - 1, BINS - 1)
+    return np.stack([((code == k) & ~np.isnan(values)).sum(-1) for k in range(BINS)], axis=-1)

@@ -1,0 +1,333 @@
+"""The reading of a trace: one row a unit, with role, sentence and evidence."""
+
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from tallycell.errors import InputError
+from tallycell.names import DIRECTION, LAYER, UNIT
+from tallycell.reading.cells import Cell, iterate_cells, order_of_reading
+from tallycell.reading.roles import ROLES, Behaviour, Follows, Role, behaviour_of, role_of, sentence_of
+from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, Tally, choose_rung, climb, is_constant
+from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, read_tokens, symbol_stimuli
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLLOWS = 0.5  # correlation from which a cell is said to follow a quantity
+
+Tokens = Sequence[str] | Sequence[Sequence[str]]
+Quantities = Mapping[str, Float[np.ndarray, "..."]]
+
+
+@dataclass(frozen=True)
+class FittedRung:
+    """One rung of the ladder, fitted to a cell.
+
+    Attributes
+    ----------
+    name, parameters
+        Which, and how many numbers were fitted.
+    r2
+        Share of the cell that it explains, on the second half; NaN for a constant cell.
+    write_levels, keep_levels, intercept
+        What a step adds to the tally and what it multiplies it with, ascending; and ĉ - tally.
+    time_constant
+        Steps after which the tally has forgotten all but 1/e at its highest keep level.
+    """
+
+    name: str
+    parameters: int
+    r2: float
+    write_levels: tuple[float, ...]
+    keep_levels: tuple[float, ...]
+    intercept: float
+    time_constant: float
+
+
+@dataclass(frozen=True)
+class UnitReading:
+    """What one unit does, and how well that is known.
+
+    Attributes
+    ----------
+    layer, direction, unit
+        Which.
+    role, sentence
+        By the rules of :func:`~tallycell.reading.roles.role_of`.
+    rung, parameters, r2
+        The tally that is quoted: the lowest on the ladder that explains 90 % of the cell or comes within 2 points of
+        the best; its number of parameters; R² on the second half. NaN for a constant unit.
+    ladder
+        Every rung as it was fitted.
+    time_constant
+        Steps after which the cell, not reset, has forgotten all but 1/e.
+    memory
+        Steps of the past that the quoted tally carries on average, resets included.
+    triggers
+        By event (``reset``, ``increment``, ``decrement``).
+    follows
+        The known quantity that the cell goes along with best, if the correlation is at least 0.5; which one is chosen
+        on the first half of the steps, the correlation quoted on the second.
+    """
+
+    layer: int
+    direction: str
+    unit: int
+    role: Role
+    sentence: str
+    rung: str
+    parameters: int
+    r2: float
+    ladder: tuple[FittedRung, ...]
+    time_constant: float
+    memory: float
+    triggers: Mapping[str, tuple[Trigger, ...]]
+    follows: Follows | None
+
+    @property
+    def r2_by_rung(self) -> dict[str, float]:
+        """R² of every rung."""
+        return {rung.name: rung.r2 for rung in self.ladder}
+
+    @property
+    def label(self) -> str:
+        """``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
+        return f"{self.layer}.{self.unit}{'r' if self.direction == 'reverse' else ''}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the units of an LSTM do: one :class:`UnitReading` a unit, in the order of the trace."""
+
+    units: tuple[UnitReading, ...]
+
+    def best(self, count: int | None = None) -> tuple[UnitReading, ...]:
+        """Units that read best: those with a clear purpose first (counters, timers and flags), then by R²."""
+        clear: tuple[Role, ...] = ("counter", "timer", "flag")
+
+        def key(unit: UnitReading) -> tuple[int, float]:
+            return (0 if unit.role in clear else ROLES.index(unit.role), -np.nan_to_num(unit.r2, nan=-math.inf))
+
+        return tuple(sorted(self.units, key=key)[:count])
+
+    def unit(self, label: str) -> UnitReading:
+        """Find a unit by its label, such as ``"0.27"``; InputError if there is none."""
+        for unit in self.units:
+            if unit.label == label:
+                return unit
+        raise InputError(
+            f"no unit {label!r}; give LAYER.UNIT, from {self.units[0].label} to {self.units[-1].label} "
+            "(an r behind it for the reverse direction)"
+        )
+
+    def roles(self) -> dict[str, int]:
+        """Count the units of each role."""
+        found = Counter(unit.role for unit in self.units)
+        return {role: found[role] for role in ROLES}
+
+    def median_r2(self) -> dict[str, float]:
+        """Median R² of each rung over the units that are not constant; NaN if all are."""
+        moving = self._moving()
+        by_rung = {rung.name: [unit.ladder[k].r2 for unit in moving] for k, rung in enumerate(RUNGS)}
+        return {name: float(np.median(values)) if values else math.nan for name, values in by_rung.items()}
+
+    def readability(self) -> dict[int, float]:
+        """Share of units explained (R² of at least 0.9) by the parameters allowed; constant units stand outside."""
+        moving = self._moving()
+        return {
+            allowed: float(np.mean([self._explained(unit, allowed) for unit in moving])) if moving else math.nan
+            for allowed in sorted({rung.parameters for rung in RUNGS})
+        }
+
+    def leaders(self) -> dict[str, UnitReading]:
+        """For each known quantity that some unit follows, the unit that follows it best."""
+        found: dict[str, UnitReading] = {}
+        for unit in self.units:
+            if unit.follows is None:
+                continue
+            best = found.get(unit.follows.quantity)
+            if best is None or best.follows is None or abs(unit.follows.correlation) > abs(best.follows.correlation):
+                found[unit.follows.quantity] = unit
+        return found
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a unit; nested values as in :meth:`to_rows`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One dictionary a unit, ready for JSON: None where a number is NaN or infinite."""
+        return [_plain({"label": unit.label, **asdict(unit)}) for unit in self.units]
+
+    def __str__(self) -> str:
+        lines = [f"{'unit':>7}  {'role':<16} {'R²':>5}  {'rung':<18} sentence"]
+        lines += [f"{u.label:>7}  {u.role:<16} {u.r2:>5.2f}  {u.rung:<18} {u.sentence}" for u in self.best()]
+        return "\n".join(lines)
+
+    def _moving(self) -> list[UnitReading]:
+        return [unit for unit in self.units if not math.isnan(unit.r2)]
+
+    @staticmethod
+    def _explained(unit: UnitReading, allowed: int) -> bool:
+        return any(rung.r2 >= GOOD_ENOUGH for rung in unit.ladder if rung.parameters <= allowed)
+
+
+def read_units(
+    trace: xr.Dataset,
+    tokens: Tokens | None = None,
+    quantities: Quantities | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Reading:
+    """Read what each unit of an LSTM counts.
+
+    Parameters
+    ----------
+    trace
+        With i, f, g and c of every step (and x, for triggers by input feature).
+    tokens
+        The symbol read at each step, one sequence (a string will do) or one list a sequence. Without them the input
+        features are the triggers.
+    quantities
+        Known quantities that a cell may follow, by name: (time,) or (sequence, time), measured after each step; see
+        :func:`~tallycell.reading.quantities.text_quantities`.
+    progress
+        Called with the units done and all units.
+
+    Returns
+    -------
+    Reading
+
+    Raises
+    ------
+    TraceError
+        If the trace lacks what a reading needs.
+    InputError
+        If tokens or quantities do not fit the trace.
+    ActivationError
+        If an activation does not state its limits.
+
+    Examples
+    --------
+    An LSTM that counts up at "(" and down at ")":
+
+    >>> import tallycell as tc
+    >>> big = 100.0
+    >>> parameters = tc.LSTMParameters({
+    ...     "weight_ih_l0": np.array([[0, 0], [0, 0], [big, -big], [0, 0]]), "weight_hh_l0": np.zeros((4, 1)),
+    ...     "bias_ih_l0": np.array([big, big, 0, big]), "bias_hh_l0": np.zeros(4)})
+    >>> text = "(()(()))()" * 8
+    >>> x = np.array([[symbol == "(", symbol == ")"] for symbol in text], dtype=float)
+    >>> reading = tc.read_units(tc.record_trace(parameters, x), tokens=text)
+    >>> print(reading.units[0].sentence)
+    Counts: up 1 at '('; down 1 at ')'; keeps without loss until reset, carries 40 steps on average.
+    """
+    lengths = trace["length"].to_numpy() if "length" in trace else np.zeros(0, int)
+    by_sequence = None if tokens is None else read_tokens(tokens, lengths)
+    known = {name: _by_sequence(name, values, trace) for name, values in (quantities or {}).items()}
+    total = trace.sizes[LAYER] * trace.sizes[DIRECTION] * trace.sizes[UNIT]
+    units: list[UnitReading] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (_, direction), cells in itertools.groupby(iterate_cells(trace), lambda cell: (cell.layer, cell.direction)):
+            sequence, position = order_of_reading(trace, direction)
+            stimuli = (
+                feature_stimuli(trace, sequence, position)
+                if by_sequence is None
+                else symbol_stimuli(by_sequence, sequence, position)
+            )
+            steps = {name: values[sequence, position] for name, values in known.items()}
+            for unit in pool.map(lambda cell, s=stimuli, q=steps: _read_cell(cell, s, q), cells):
+                units.append(unit)
+                if progress is not None:
+                    progress(len(units), total)
+    return Reading(tuple(units))
+
+
+def _read_cell(cell: Cell, stimuli: Stimuli | None, quantities: Mapping[str, np.ndarray]) -> UnitReading:
+    tallies = climb(cell)
+    tally = choose_rung(tallies)
+    behaviour = behaviour_of(cell, tally)
+    role = role_of(cell, tally, behaviour)
+    triggers = _find_triggers(cell, behaviour, stimuli, role)
+    follows = None if is_constant(cell) else _find_followed(cell, quantities)
+    return UnitReading(
+        cell.layer,
+        cell.direction,
+        cell.unit,
+        role,
+        sentence_of(role, tally, behaviour, triggers, follows),
+        tally.rung.name,
+        tally.rung.parameters,
+        tally.r2,
+        tuple(_fitted(one) for one in tallies),
+        behaviour.time_constant,
+        behaviour.memory,
+        triggers,
+        follows,
+    )
+
+
+def _fitted(tally: Tally) -> FittedRung:
+    levels = (tuple(tally.write_levels.tolist()), tuple(tally.keep_levels.tolist()))
+    return FittedRung(tally.rung.name, tally.rung.parameters, tally.r2, *levels, tally.intercept, tally.time_constant)
+
+
+def _find_triggers(
+    cell: Cell, behaviour: Behaviour, stimuli: Stimuli | None, role: Role
+) -> dict[str, tuple[Trigger, ...]]:
+    happens = {
+        "reset": (behaviour.resets, cell.f),
+        "increment": (behaviour.increments, cell.write),
+        "decrement": (behaviour.decrements, cell.write),
+    }
+    if stimuli is None or role == "constant":
+        return dict.fromkeys(happens, ())
+    return {event: stimuli.triggers(*steps) for event, steps in happens.items()}
+
+
+def _find_followed(cell: Cell, quantities: Mapping[str, np.ndarray]) -> Follows | None:
+    """Choose the quantity on the first half of the steps; quote its correlation on the second."""
+    chosen_on, quoted_on = cell.halves
+    strength = {name: abs(_correlation(cell.c[chosen_on], steps[chosen_on])) for name, steps in quantities.items()}
+    if not strength:
+        return None
+    name = max(strength, key=lambda name: strength[name])
+    correlation = _correlation(cell.c[quoted_on], quantities[name][quoted_on])
+    return Follows(name, correlation) if abs(correlation) >= FOLLOWS else None
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation; 0 where one of the two does not vary."""
+    spread = float(np.std(a) * np.std(b)) if a.size else 0.0
+    return float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 0 else 0.0
+
+
+def _by_sequence(name: str, values: Any, trace: xr.Dataset) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    expected = (trace.sizes["sequence"], trace.sizes["time"])
+    if array.ndim == 1 and expected[0] == 1:
+        array = array[np.newaxis]
+    if array.shape != expected:
+        raise InputError(f"quantity {name!r} has shape {np.shape(values)}, expected (sequence, time) = {expected}")
+    return array
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

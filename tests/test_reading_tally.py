@@ -1,0 +1,231 @@
+"""Tallies against cells whose tally is known, and against least squares done by NumPy."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import tallycell as tc
+from tallycell.activations import activation
+from tallycell.parameters import Activations
+from tallycell.reading.cells import Cell
+from tallycell.reading.free_run import normal_equations, run_tally, squared_error
+from tallycell.reading.tally import (
+    RUNGS,
+    binary_codes,
+    choose_rung,
+    climb,
+    is_constant,
+    lloyd_levels,
+    nearest_level,
+)
+
+
+def make_cell(i, f, g, *, c_0=None, start=None, activations=None):
+    """A cell that runs on given gates, from given initial values."""
+    i, f, g = (np.asarray(gate, dtype=float) for gate in (i, f, g))
+    start = np.array([0, len(i)]) if start is None else np.asarray(start)
+    c_0 = np.zeros(len(start) - 1) if c_0 is None else np.asarray(c_0, dtype=float)
+    c = np.zeros(len(i))
+    for s, value in enumerate(c_0):
+        for t in range(start[s], start[s + 1]):
+            value = f[t] * value + i[t] * g[t]
+            c[t] = value
+    return Cell(0, "forward", 0, i, f, g, c, start, c_0, activations or Activations())
+
+
+def random_gates(seed, steps=400, *, keep=1.0, reset=0.0, up=1.0, down=-1.0):
+    """Saturated gates: writes up or down now and then, a reset once in twenty steps."""
+    draw = np.random.default_rng(seed)
+    f = np.where(draw.random(steps) < 0.05, reset, keep)
+    i = (draw.random(steps) < 0.5).astype(float)
+    return i, f, np.where(draw.random(steps) < 0.5, up, down)
+
+
+def by_name(tallies):
+    return {tally.rung.name: tally for tally in tallies}
+
+
+@pytest.mark.parametrize(
+    ("gates", "rung"),
+    [
+        ({}, "binary tally"),
+        ({"up": 0.5, "down": -0.5}, "binary tally"),
+        ({"up": 1.0, "down": -0.25}, "two steps"),
+        ({"up": 1.0, "down": -0.25, "keep": 0.8}, "leaky tally"),
+        ({"up": 1.0, "down": -0.25, "keep": 0.95, "reset": 0.45}, "partial reset"),
+    ],
+)
+def test_each_rung_explains_exactly_the_cell_it_was_made_for(gates, rung):
+    cell = make_cell(*random_gates(1, **gates))
+    fitted = by_name(climb(cell))
+    assert fitted[rung].r2 > 1 - 1e-9
+    np.testing.assert_allclose(fitted[rung].explain(cell), cell.c, atol=1e-4)
+    # The rungs below lack the number that this cell needs.
+    for lower in RUNGS[: [r.name for r in RUNGS].index(rung)]:
+        assert fitted[lower.name].r2 < 0.999
+    up, down = gates.get("up", 1.0), gates.get("down", -1.0)
+    np.testing.assert_allclose(fitted[rung].write_levels, [down, 0, up], atol=1e-4)
+    np.testing.assert_allclose(fitted[rung].keep_levels, [gates.get("reset", 0), gates.get("keep", 1)], atol=1e-4)
+
+
+def test_levels_rung_finds_the_levels_of_a_cell_that_has_no_binary_gates():
+    draw = np.random.default_rng(5)
+    f = draw.choice([0.1, 0.6, 0.95], 800)
+    write = draw.choice([-0.8, -0.2, 0.3, 0.9], 800)
+    fitted = by_name(climb(make_cell(np.abs(write), f, np.sign(write))))["4 writes, 3 keeps"]
+    assert fitted.r2 > 1 - 1e-9
+    np.testing.assert_allclose(fitted.write_levels, [-0.8, -0.2, 0.3, 0.9], atol=1e-4)
+    np.testing.assert_allclose(fitted.keep_levels, [0.1, 0.6, 0.95], atol=1e-4)
+
+
+def test_a_rung_never_fits_worse_than_the_one_below_on_the_steps_it_is_fitted_on():
+    draw = np.random.default_rng(3)
+    cell = make_cell(draw.random(600), draw.random(600), np.tanh(draw.normal(size=600)))
+    fit = cell.halves[0]
+    errors = [float(np.mean((cell.c - tally.explain(cell))[fit] ** 2)) for tally in climb(cell)[:4]]
+    assert all(after <= before * (1 + 1e-9) for before, after in pairwise(errors))
+
+
+def test_binary_rungs_are_least_squares_on_the_tallies():
+    """The two linear rungs against numpy.linalg.lstsq on tallies that a plain loop counts."""
+    draw = np.random.default_rng(8)
+    cell = make_cell(draw.random(500), draw.random(500), np.tanh(draw.normal(size=500)))
+    writes, keeps = binary_codes(cell)
+    up, down = np.zeros((2, 500))
+    for t in range(500):
+        up[t] = (up[t - 1] if t and keeps[t] else 0) + (writes[t] == 2)
+        down[t] = (down[t - 1] if t and keeps[t] else 0) + (writes[t] == 0)
+    fit, quoted = cell.halves
+    fitted = by_name(climb(cell))
+    for name, columns in (("binary tally", [up - down]), ("two steps", [up, down])):
+        design = np.stack([*columns, np.ones(500)], axis=1)
+        solution = np.linalg.lstsq(design[fit], cell.c[fit], rcond=None)[0]
+        error = (cell.c - design @ solution)[quoted]
+        assert fitted[name].r2 == pytest.approx(1 - error.var() / cell.c[quoted].var(), abs=1e-6)
+
+
+def test_compiled_derivatives_agree_with_finite_differences():
+    draw = np.random.default_rng(4)
+    writes, keeps = draw.integers(0, 3, 60), draw.integers(0, 2, 60)
+    start, c_0, c = np.array([0, 25, 60]), np.array([0.5, -1.0]), draw.normal(size=60)
+    levels = np.array([-0.7, 0.1, 0.9, 0.2, 0.95, 0.3])
+
+    def explained(levels):
+        return run_tally(writes, keeps, levels[:3], levels[3:5], start, c_0) + levels[5]
+
+    total, normal, moment = normal_equations(writes, keeps, levels[:3], levels[3:5], start, c_0, c - levels[5])
+    jacobian = np.stack(
+        [(explained(levels + step) - explained(levels - step)) / 2e-6 for step in 1e-6 * np.eye(6)], axis=1
+    )
+    error = c - explained(levels)
+    assert total == pytest.approx(error @ error)
+    assert squared_error(writes, keeps, levels[:3], levels[3:5], start, c_0, c - levels[5]) == pytest.approx(total)
+    np.testing.assert_allclose(normal, jacobian.T @ jacobian, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(moment, jacobian.T @ error, rtol=1e-6, atol=1e-6)
+
+
+def test_tally_sees_the_initial_cell_and_starts_each_sequence_anew():
+    i, f, g = random_gates(2, 300)
+    cell = make_cell(i, f, g, c_0=[5.0, -3.0, 2.0], start=[0, 100, 200, 300])
+    assert climb(cell)[0].r2 > 1 - 1e-9
+    blind = Cell(0, "forward", 0, i, f, g, cell.c, cell.start, np.zeros(3), Activations())
+    assert climb(blind)[0].r2 < 0.99
+
+
+def test_r2_is_quoted_on_steps_that_were_not_fitted():
+    """The second half follows another law: the fit cannot know it, and the quoted R² shows it."""
+    i, f, g = random_gates(6, 400)
+    honest = make_cell(i, f, g)
+    other = make_cell(i, f, np.concatenate([g[:200], -0.2 * np.abs(g[200:])]))
+    other.c[200:] = other.c[200:][::-1]
+    assert climb(honest)[0].r2 > 1 - 1e-9
+    assert climb(other)[0].r2 < 0.5
+
+
+def test_the_first_half_of_the_sequences_is_fitted_where_there_are_several():
+    cell = make_cell(*random_gates(7, 90), start=[0, 20, 50, 90])
+    assert cell.halves == (slice(0, 50), slice(50, None))
+    assert make_cell(*random_gates(7, 90)).halves == (slice(0, 45), slice(45, None))
+
+
+def test_constant_cell_has_no_r2_and_is_told():
+    cell = make_cell(np.zeros(50), np.ones(50), np.ones(50), c_0=[2.0])
+    assert is_constant(cell)
+    assert all(np.isnan(tally.r2) for tally in climb(cell))
+    assert choose_rung(climb(cell)).rung.name == "binary tally"
+
+
+def test_quoted_rung_is_the_lowest_that_is_good_enough_or_near_the_best():
+    tallies = climb(make_cell(*random_gates(1, up=1.0, down=-0.25)))
+    quoted = choose_rung(tallies)
+    assert quoted.r2 >= 0.9 or quoted.r2 >= max(tally.r2 for tally in tallies) - 0.02
+    below = tallies[: tallies.index(quoted)]
+    assert all(tally.r2 < 0.9 and tally.r2 < max(t.r2 for t in tallies) - 0.02 for tally in below)
+
+
+def test_near_misses_are_told_apart():
+    """A cell that misses one of its resets is no longer explained exactly by the tally of its gates."""
+    i, f, g = random_gates(9)
+    cell = make_cell(i, f, g)
+    missed = f.copy()
+    missed[np.flatnonzero(f == 0)[-1]] = 1.0
+    near = Cell(0, "forward", 0, i, missed, g, cell.c, cell.start, cell.c_0, cell.activations)
+    assert climb(cell)[0].r2 > 1 - 1e-9
+    assert climb(near)[0].r2 < 1 - 1e-6
+
+
+def test_lloyd_levels_against_an_exhaustive_search():
+    values = np.random.default_rng(0).normal(size=12)
+    weights = np.random.default_rng(1).random(12)
+    ordered = np.argsort(values)
+
+    def cost(cuts):
+        groups = np.split(ordered, cuts)
+        means = [np.average(values[group], weights=weights[group]) for group in groups]
+        return sum((weights[g] * (values[g] - m) ** 2).sum() for g, m in zip(groups, means, strict=True))
+
+    best = min(cost([a, b]) for a in range(1, 11) for b in range(a + 1, 12))
+    levels = lloyd_levels(values, weights, 3)
+    found = (weights * (values - levels[nearest_level(values, levels)]) ** 2).sum()
+    # Lloyd's algorithm ends in a local optimum: never below the best, and here not far above.
+    assert best - 1e-12 <= found <= 1.5 * best
+    assert np.all(np.diff(levels) >= 0)
+
+
+def test_time_constant_and_memory():
+    leaky = make_cell(*random_gates(1, 4000, keep=0.8, up=1.0, down=-0.25))
+    tally = by_name(climb(leaky))["leaky tally"]
+    assert tally.time_constant == pytest.approx(-1 / np.log(0.8), rel=1e-3)
+    f = np.ones(4000)
+    f[::40] = 0
+    reset = make_cell(np.ones(4000), f, np.ones(4000))
+    tally = climb(reset)[0]
+    assert np.isinf(tally.time_constant)
+    assert tally.memory(reset) == pytest.approx(19.5)  # 0, 1, ... 39 steps are carried between two resets
+
+
+def test_reverse_direction_is_tallied_as_it_reads():
+    draw = np.random.default_rng(0)
+    big = 100.0
+    weights = {"weight_ih_l0": [[0, 0], [0, -2 * big], [big, 0], [0, 0]], "weight_hh_l0": np.zeros((4, 1))}
+    weights |= {"bias_ih_l0": [big, big, 0, big], "bias_hh_l0": np.zeros(4)}
+    weights = {name: np.asarray(weight, dtype=float) for name, weight in weights.items()}
+    weights |= {f"{name}_reverse": weight for name, weight in weights.items()}
+    x = np.stack([draw.choice([-1.0, 1.0], (70, 3)), (draw.random((70, 3)) < 0.1)], axis=-1)
+    trace = tc.record_trace(tc.LSTMParameters(weights), x, lengths=[70, 31, 55])
+    reading = tc.read_units(trace)
+    assert [unit.direction for unit in reading.units] == ["forward", "reverse"]
+    for unit in reading.units:
+        assert unit.rung == "binary tally"
+        assert unit.r2 > 1 - 1e-9
+    # Read the wrong way round, the same gates explain nothing.
+    turned = trace.copy()
+    turned["direction"] = ["reverse", "forward"]
+    assert max(unit.r2 for unit in tc.read_units(turned).units) < 0.5
+
+
+def test_gates_with_other_limits_are_split_in_their_middle():
+    hard = Activations(activation("hard_sigmoid"), activation("hard_tanh"), activation("identity"))
+    cell = make_cell(*random_gates(3), activations=hard)
+    assert climb(cell)[0].r2 > 1 - 1e-9
