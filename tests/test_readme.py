@@ -1,0 +1,40 @@
+"""What the README shows is what the commands print."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallycell.cli import main
+
+README = Path(__file__).parents[1] / "README.md"
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def shown():
+    """Excerpts of output in the README."""
+    return re.findall(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("arguments", "excerpt"), [((), 0), (("--unit", "0.27"), 1)])
+def test_excerpts_are_what_the_command_prints(monkeypatch, capsys, arguments, excerpt):
+    monkeypatch.setattr(sys, "argv", ["tallycell", "read", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    without_numbers = [NUMBER.sub("#", line) for line in printed]
+    for line in shown()[excerpt].splitlines():
+        places = [k for k, other in enumerate(without_numbers) if other == NUMBER.sub("#", line)]
+        assert places, f"no such line is printed: {line}"
+        # Another processor sums in another order: the last digit of a figure may differ by a little.
+        said = [float(number) for number in NUMBER.findall(line)]
+        found = [[float(number) for number in NUMBER.findall(printed[k])] for k in places]
+        assert any(said == pytest.approx(numbers, abs=0.02, rel=0.05) for numbers in found), (line, found)
+
+
+def test_first_two_shell_blocks_install_run_and_test():
+    blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks[0] == "pip install -c constraints.txt . && tallycell read\n"
+    assert blocks[1] == "pip install -c constraints.txt -e '.[test]' && pytest -n auto\n"
