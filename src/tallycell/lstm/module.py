@@ -1,0 +1,384 @@
+"""A stand-in for ``torch.nn.LSTM`` whose gates can be seen, with tallycell's superset of options."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
+
+from tallycell.activations import Activation, activation
+from tallycell.errors import ActivationError, InputError, ParameterError
+from tallycell.lstm.activations import Choice, named_activation, torch_function
+from tallycell.lstm.operations import LayerTensors, Step, join_steps, run_layer
+from tallycell.lstm.sequences import Sequences, States
+from tallycell.names import PARAMETER_KINDS, STEP_VARIABLES, parameter_name
+from tallycell.parameters import Activations, ForgetGate, LSTMParameters
+
+Slot = str | Activation | nn.Module
+ByLayer = tuple[tuple[Tensor, ...], ...]
+Module = TypeVar("Module", bound=nn.LSTM)
+
+_SLOTS = ("gate", "cell", "hidden")
+_DEFAULTS = {"gate": "sigmoid", "cell": "tanh", "hidden": "tanh"}
+_ONE_UNIT = {"weight_ih_l0": np.zeros((4, 1)), "weight_hh_l0": np.zeros((4, 1))}
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """Gates after their activation, and states, of every step, on the autograd graph.
+
+    Each is a tuple by layer of a tuple by direction: ``gates.f[layer][direction]``, laid out as the output is: (time,
+    sequence, unit), with ``batch_first`` (sequence, time, unit), unbatched (time, unit). ``time`` is the input's step
+    also in the reverse direction. Of a packed sequence, what stands beyond a sequence's length is NaN.
+
+    Attributes
+    ----------
+    i, f, g, o
+        Input gate, forget gate, candidate, output gate: within their activation's range, dimensionless.
+    c
+        Cell state, dimensionless.
+    h
+        Hidden state; the projected one where there is a projection.
+    """
+
+    i: ByLayer
+    f: ByLayer
+    g: ByLayer
+    o: ByLayer
+    c: ByLayer
+    h: ByLayer
+
+
+class LSTM(nn.LSTM):
+    """A stand-in for ``torch.nn.LSTM`` that runs the equations as torch operations and shows every gate.
+
+    Arguments, defaults, initialisation, attributes, state_dict and what ``forward`` returns are those of
+    ``torch.nn.LSTM``; what follows comes besides, by keyword.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As of ``torch.nn.LSTM``: input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
+        bidirectional=False, proj_size=0, device=None, dtype=None.
+    gate, cell, hidden
+        Activation of i, f and o; of g; of c on its way out. Each a name, an
+        :class:`~tallycell.activations.Activation` or a ``torch.nn.Module``; or a pair of them, one a direction.
+    forget_gate
+        ``"own"``; ``"coupled"`` for f = 1 - i; ``"none"`` for f = 1.
+    peepholes
+        Whether the gates look at the cell: parameters ``weight_ch_l{k}``, (3 hidden_size,), in the order i f o.
+    clip_pre, clip_cell
+        Bounds on the absolute value of every pre-activation and of c, or None.
+
+    Raises
+    ------
+    ActivationError
+        If an activation is unknown.
+    ParameterError
+        If ``forget_gate`` is unknown or a bound is not positive.
+
+    Examples
+    --------
+    >>> lstm = LSTM(3, 5, batch_first=True, gate="hard_sigmoid")
+    >>> lstm
+    LSTM(3, 5, batch_first=True, gate=activation('hard_sigmoid', alpha=0.2, beta=0.5))
+    >>> output, (h_n, c_n), gates = lstm.traced(torch.randn(2, 7, 3))
+    >>> gates.f[0][0].shape
+    torch.Size([2, 7, 5])
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        gate: Slot | tuple[Slot, ...] = "sigmoid",
+        cell: Slot | tuple[Slot, ...] = "tanh",
+        hidden: Slot | tuple[Slot, ...] = "tanh",
+        forget_gate: ForgetGate = "own",
+        peepholes: bool = False,
+        clip_pre: float | None = None,
+        clip_cell: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        # LSTMParameters knows which options there are, and refuses others.
+        LSTMParameters(_ONE_UNIT, forget_gate=forget_gate, clip_pre=clip_pre, clip_cell=clip_cell)
+        self.forget_gate, self.peepholes, self.clip_pre, self.clip_cell = forget_gate, peepholes, clip_pre, clip_cell
+        for slot, given in zip(_SLOTS, (gate, cell, hidden), strict=True):
+            self._set_slot(slot, given)
+        like = next(self.parameters())
+        if peepholes:
+            for layer in range(self.num_layers):
+                for direction in range(self._directions):
+                    weight = nn.Parameter(torch.empty(3 * self.hidden_size, device=like.device, dtype=like.dtype))
+                    nn.init.uniform_(weight, -self._bound, self._bound)
+                    # Not among torch's flat weights: those go to its own kernel, which knows no peepholes.
+                    self.register_parameter(parameter_name("weight_ch", layer, direction), weight)
+
+    def _set_slot(self, slot: str, given: Slot | tuple[Slot, ...]) -> None:
+        """Set the attribute ``gate``, and ``gate_reverse`` where the reverse direction has another activation."""
+        choices = given if isinstance(given, tuple) else (given,) * self._directions
+        if len(choices) != self._directions:
+            raise ParameterError(
+                f"{slot} got activations for {len(choices)} directions, this LSTM has {self._directions}; give one, or "
+                "a tuple of one a direction"
+            )
+        for choice in choices:
+            if not isinstance(choice, Slot):
+                raise ActivationError(f"{slot} is {choice!r}; give a name, an Activation or a torch.nn.Module")
+        forward, *reverse = (choice if isinstance(choice, nn.Module) else activation(choice) for choice in choices)
+        setattr(self, slot, forward)
+        if reverse and reverse[0] != forward:
+            setattr(self, f"{slot}_reverse", reverse[0])
+
+    def _slot(self, slot: str, direction: int) -> Choice:
+        reverse: Choice | None = getattr(self, f"{slot}_reverse", None) if direction else None
+        choice: Choice = getattr(self, slot) if reverse is None else reverse
+        return choice
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def _bound(self) -> float:
+        return float(self.hidden_size**-0.5)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as torch does; a module that stands in a slot keeps its own."""
+        for weight in self.parameters(recurse=False):
+            nn.init.uniform_(weight, -self._bound, self._bound)
+
+    def extra_repr(self) -> str:
+        """Arguments that are not the default."""
+        parts = [super().extra_repr()]
+        for direction in range(self._directions):
+            for slot in _SLOTS:
+                name = f"{slot}_reverse" if direction else slot
+                choice = getattr(self, name, None)
+                if isinstance(choice, Activation) and (direction or choice.name != _DEFAULTS[slot]):
+                    parts.append(f"{name}={choice!r}")  # a module is printed by torch
+        options = {"forget_gate": "own", "peepholes": False, "clip_pre": None, "clip_cell": None}
+        parts += [f"{name}={getattr(self, name)!r}" for name, usual in options.items() if getattr(self, name) != usual]
+        return ", ".join(parts)
+
+    def forward(self, input: Any, hx: States | None = None) -> tuple[Any, States]:
+        """Run over whole sequences.
+
+        Parameters
+        ----------
+        input
+            (time, sequence, feature), with ``batch_first`` (sequence, time, feature), unbatched (time, feature), or a
+            ``PackedSequence``.
+        hx
+            Initial states: h_0 (layer * direction, sequence, hidden) and c_0 (layer * direction, sequence, unit),
+            without sequence if unbatched; zeros if not given.
+
+        Returns
+        -------
+        output, (h_n, c_n)
+            As of ``torch.nn.LSTM``.
+
+        Raises
+        ------
+        InputError
+            If the input has no steps, or is neither tensor nor ``PackedSequence``, or the states do not fit it.
+        RuntimeError, ValueError
+            As of ``torch.nn.LSTM``, if the input's features or dtype do not fit the weights.
+        """
+        output, states, _ = self._run(input, hx, ())
+        return output, states
+
+    def traced(self, x: Tensor | PackedSequence, hx: States | None = None) -> tuple[Any, States, Gates]:
+        """Run over whole sequences and keep every gate of every step, on the autograd graph.
+
+        Parameters
+        ----------
+        x, hx
+            As of :meth:`forward`.
+
+        Returns
+        -------
+        output, (h_n, c_n), gates
+            What :meth:`forward` returns, and the :class:`Gates`.
+
+        Examples
+        --------
+        >>> _, _, gates = LSTM(2, 3).traced(torch.zeros(4, 1, 2))
+        >>> gates.i[0][0].mean().backward()
+        """
+        output, states, kept = self._run(x, hx, STEP_VARIABLES)
+        return output, states, Gates(**{name: tuple(layers) for name, layers in kept.items()})
+
+    def _run(
+        self, given: Tensor | PackedSequence, hx: States | None, keep: Sequence[str]
+    ) -> tuple[Tensor | PackedSequence, States, dict[str, list[tuple[Tensor, ...]]]]:
+        self._update_flat_weights()  # torch's check looks at the dtype of these
+        sequences = Sequences.read(given, self.batch_first)
+        self.check_input(sequences.data, torch.tensor(sequences.batch_sizes))
+        sizes = (self.proj_size or self.hidden_size, self.hidden_size)
+        h_0, c_0 = sequences.read_states(hx, sizes, self.num_layers * self._directions)
+        kept: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in keep}
+        x, last = sequences.data, []
+        for layer in range(self.num_layers):
+            directions: list[list[Step]] = []
+            for direction in range(self._directions):
+                k = layer * self._directions + direction
+                tensors, state = self._layer(layer, direction, x.dtype), (h_0[k], c_0[k])
+                steps, ends = run_layer(tensors, x, sequences.batch_sizes, state=state, reverse=direction == 1)
+                directions.append(steps)
+                last.append(ends)
+            for name in keep:
+                kept[name].append(tuple(sequences.lay_out(join_steps(steps, name)) for steps in directions))
+            x = torch.cat([join_steps(steps, "h") for steps in directions], dim=-1)
+            if self.training and self.dropout and layer < self.num_layers - 1:
+                x = functional.dropout(x, self.dropout)
+        h_n, c_n = (sequences.lay_out_states(torch.stack(states)) for states in zip(*last, strict=True))
+        return sequences.lay_out_output(x), (h_n, c_n), kept
+
+    def _layer(self, layer: int, direction: int, dtype: torch.dtype) -> LayerTensors:
+        # The dtype is another than the weights' under autocast only.
+        names = {kind: parameter_name(kind, layer, direction) for kind in PARAMETER_KINDS}
+        weights = {kind: getattr(self, name).to(dtype) if hasattr(self, name) else None for kind, name in names.items()}
+        bias_ih, bias_hh = weights.pop("bias_ih"), weights.pop("bias_hh")
+        return LayerTensors(
+            **weights,  # type: ignore[arg-type]
+            bias=None if bias_ih is None or bias_hh is None else bias_ih + bias_hh,
+            **{slot: torch_function(self._slot(slot, direction)) for slot in _SLOTS},  # type: ignore[arg-type]
+            forget_gate=self.forget_gate,
+            clip_pre=self.clip_pre,
+            clip_cell=self.clip_cell,
+        )
+
+    @classmethod
+    def from_torch(cls, module: nn.LSTM) -> "LSTM":
+        """Make the same LSTM as a module of torch; the weights are copied.
+
+        Raises
+        ------
+        InputError
+            If the module is not a ``torch.nn.LSTM``.
+
+        Examples
+        --------
+        >>> LSTM.from_torch(nn.LSTM(3, 5, num_layers=2))
+        LSTM(3, 5, num_layers=2)
+        """
+        if isinstance(module, LSTM):
+            return copy.deepcopy(module)
+        if not isinstance(module, nn.LSTM):
+            raise InputError(f"got a {type(module).__name__}; from_torch takes a torch.nn.LSTM")
+        return _copy_weights(module, cls(**_torch_arguments(module)))
+
+    def to_torch(self) -> nn.LSTM:
+        """Make the same LSTM as ``torch.nn.LSTM``; the weights are copied.
+
+        Raises
+        ------
+        ParameterError
+            If there is anything that ``torch.nn.LSTM`` cannot express; the text names all of it.
+        """
+        beyond = [
+            f"{slot}={choice!r}"
+            for direction in range(self._directions)
+            for slot in _SLOTS
+            if not _is_default(slot, choice := self._slot(slot, direction))
+        ]
+        beyond += [f"forget_gate={self.forget_gate!r}"] if self.forget_gate != "own" else []
+        beyond += ["peepholes"] if self.peepholes else []
+        beyond += [
+            f"{name}={bound}" for name in ("clip_pre", "clip_cell") if (bound := getattr(self, name)) is not None
+        ]
+        if beyond:
+            raise ParameterError(
+                f"torch.nn.LSTM cannot express {', '.join(dict.fromkeys(beyond))}; it has sigmoid, tanh and tanh, a "
+                "forget gate of its own, no peepholes and no clipping"
+            )
+        return _copy_weights(self, nn.LSTM(**_torch_arguments(self)))
+
+    @classmethod
+    def from_parameters(cls, parameters: LSTMParameters, *, batch_first: bool = False, dropout: float = 0.0) -> "LSTM":
+        """Make a module of an LSTM's parameters, which are copied.
+
+        Raises
+        ------
+        ParameterError
+            If the projection is not smaller than the number of units, which torch calls for.
+
+        Examples
+        --------
+        >>> parameters = LSTM(3, 5, forget_gate="coupled").to_parameters()
+        >>> LSTM.from_parameters(parameters, batch_first=True)
+        LSTM(3, 5, batch_first=True, forget_gate='coupled')
+        """
+        p = parameters
+        if p.proj_size >= p.hidden_size:
+            raise ParameterError(
+                f"a projection of {p.hidden_size} units to {p.proj_size}; a torch module calls for fewer than units"
+            )
+        directions = [p.slots(direction) for direction in range(p.num_directions)]
+        made = cls(
+            p.input_size, p.hidden_size, p.num_layers, p.bias, batch_first, dropout, p.bidirectional, p.proj_size,
+            dtype=torch.from_numpy(np.zeros(0, p.dtype)).dtype,
+            **{slot: tuple(getattr(slots, slot) for slots in directions) for slot in _SLOTS},
+            forget_gate=p.forget_gate, peepholes=p.peepholes, clip_pre=p.clip_pre, clip_cell=p.clip_cell,
+        )  # fmt: skip
+        made.load_state_dict({name: torch.tensor(weight) for name, weight in p.weights.items()})
+        return made
+
+    def to_parameters(self) -> LSTMParameters:
+        """Give the parameters, detached and on the CPU, for all that needs no torch.
+
+        Raises
+        ------
+        ParameterError
+            If the weights are neither float32 nor float64.
+        ActivationError
+            If a slot holds a module that is none of tallycell's activations.
+        """
+        if self.weight_ih_l0.dtype not in (torch.float32, torch.float64):
+            raise ParameterError(
+                f"weights of dtype {self.weight_ih_l0.dtype}; LSTMParameters takes float32 or float64: call "
+                ".float() or .double() first"
+            )
+        names = [
+            parameter_name(kind, layer, direction)
+            for layer in range(self.num_layers)
+            for direction in range(self._directions)
+            for kind in PARAMETER_KINDS
+        ]
+        return LSTMParameters(
+            {name: getattr(self, name).detach().cpu().numpy() for name in names if hasattr(self, name)},
+            tuple(
+                Activations(*(named_activation(self._slot(slot, direction)) for slot in _SLOTS))
+                for direction in range(self._directions)
+            ),
+            self.forget_gate,
+            self.clip_pre,
+            self.clip_cell,
+        )
+
+
+def _is_default(slot: str, choice: Choice) -> bool:
+    try:
+        return named_activation(choice).name == _DEFAULTS[slot]
+    except ActivationError:
+        return False
+
+
+def _torch_arguments(module: nn.LSTM) -> dict[str, Any]:
+    names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
+    weight = module.weight_ih_l0
+    return {name: getattr(module, name) for name in names} | {"device": weight.device, "dtype": weight.dtype}
+
+
+def _copy_weights(source: nn.LSTM, target: Module) -> Module:
+    """Copy weights, what is frozen, and the mode; attributes of the source, so that parametrised weights count too."""
+    for name, weight in target.named_parameters():
+        found: Tensor = getattr(source, name)
+        weight.requires_grad_(found.requires_grad).data.copy_(found.detach())
+    return target.train(source.training)
