@@ -1,0 +1,200 @@
+"""Keep traces on disk: Zarr, format 3, through xarray.
+
+A store is a folder with one Zarr group. It is written beside its place and then swapped in, so that an interrupted
+write leaves what was there before.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tallycell.errors import FormatError, MissingExtraError, TraceError
+from tallycell.names import SEQUENCE, TIME
+from tallycell.trace.schema import ALWAYS, RECORDED, validate_trace
+
+_CHUNK_BYTES = 2**25  # of the widest variable: large enough to read fast, small enough for many workers at once
+
+
+def save_trace(trace: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a trace as a Zarr store.
+
+    Parameters
+    ----------
+    trace
+        Follows the schema; values behind dask are computed chunk by chunk.
+    path
+        A folder, made with its parents. A trace store that is there already is replaced, once the new one is whole;
+        anything else that is there is refused.
+
+    Raises
+    ------
+    TraceError
+        If the dataset does not follow the schema, or has something that Zarr cannot hold.
+    FormatError
+        If something else than a trace is at the path.
+    MissingExtraError
+        If zarr or dask is not installed.
+
+    Examples
+    --------
+    >>> from tallycell import LSTMParameters, record_trace
+    >>> weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
+    >>> trace = record_trace(LSTMParameters(weights), np.zeros((5, 3)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_trace(trace, f"{folder}/trace.zarr")
+    ...     open_trace(f"{folder}/trace.zarr").identical(trace)
+    True
+    """
+    _require_zarr()
+    validate_trace(trace)
+    target = Path(path).resolve()
+    if os.path.lexists(target) and not _is_trace_store(target):
+        raise FormatError(f"{path} exists and is not a trace store; it is left as it is: choose another path")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _swapped_in(target) as fresh:
+        try:
+            # Empty chunks are written too: only then is a chunk that is not there a sign of damage.
+            _storable(trace).to_zarr(fresh, mode="w-", zarr_format=3, consolidated=False, write_empty_chunks=True)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise TraceError(
+                f"the trace cannot be kept as Zarr: {_one_line(error)}; drop or rename what is named"
+            ) from error
+
+
+def open_trace(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Open a trace store.
+
+    Parameters
+    ----------
+    path
+        What :func:`save_trace` wrote.
+
+    Returns
+    -------
+    xarray.Dataset
+        The trace, checked against the schema. What was recorded is lazy, in chunks along ``sequence`` (and along
+        ``time`` where one sequence is larger than a chunk); coordinates, initial states and lengths are in memory. A
+        chunk that is damaged inside shows when it is computed.
+
+    Raises
+    ------
+    FormatError
+        If there is no Zarr store at the path, or it is damaged.
+    TraceError
+        If it is one, but not a trace.
+    MissingExtraError
+        If zarr or dask is not installed.
+    """
+    _require_zarr()
+    if not (Path(path) / "zarr.json").is_file():
+        there = "a store of Zarr format 3 has a file zarr.json" if os.path.lexists(path) else "nothing is there"
+        raise FormatError(f"{path} is not a trace store: {there}; save_trace writes one")
+    try:
+        trace: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks={})
+        trace = trace[sorted(trace.data_vars, key=_schema_order)]  # Zarr lists them in any order
+        trace = trace.assign({name: trace[name].load() for name in ALWAYS if name in trace})
+        trace = trace.assign_coords({name: _unicode(coord.load().variable) for name, coord in trace.coords.items()})
+        missing = _missing_chunks(path)
+    except Exception as error:
+        # Zarr, numcodecs and json each raise their own kinds on a damaged file; none of them is for the user.
+        raise FormatError(f"the store at {path} is damaged: {_one_line(error)}; record and save it again") from error
+    if missing:
+        raise FormatError(f"the store at {path} is damaged: {', '.join(missing)} lack chunks; record and save it again")
+    validate_trace(trace)
+    return trace
+
+
+def _require_zarr() -> None:
+    for package in ("zarr", "dask"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "scale")
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} {text[:200]}".strip()
+
+
+def _is_trace_store(path: Path) -> bool:
+    """Whether a folder is a trace store and nothing else, so that replacing it loses nothing but a trace."""
+    try:
+        attrs = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        kinds = {json.loads((entry / "zarr.json").read_text(encoding="utf-8"))["node_type"]
+                 for entry in path.iterdir() if entry.name != "zarr.json"}  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return {"schema_version", "tallycell_version", "activations"} <= set(attrs) and kinds <= {"array"}
+
+
+@contextmanager
+def _swapped_in(target: Path) -> Iterator[Path]:
+    """Give a fresh path beside the target, and put what was written there in the target's place at the end."""
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    fresh, former = beside / "fresh", beside / "former"
+    try:
+        yield fresh
+        if target.exists():
+            target.rename(former)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if former.exists():
+                former.rename(target)
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _storable(trace: xr.Dataset) -> xr.Dataset:
+    """Choose chunks, and turn text into Zarr's own strings: fixed-width text is outside its standard, and warns."""
+    trace = trace.drop_encoding()
+    chunks = _chunk_sizes(trace)
+    for name, variable in trace.variables.items():
+        if variable.dtype.kind == "U":
+            text = variable.astype(np.dtypes.StringDType())
+            trace = trace.assign_coords({name: text}) if name in trace.coords else trace.assign({name: text})
+        elif variable.chunks is not None:
+            trace[name] = trace[name].chunk({dim: chunks.get(dim, -1) for dim in variable.dims})
+        if name in RECORDED:
+            trace[name].encoding["chunks"] = tuple(chunks.get(dim, size) for dim, size in variable.sizes.items())
+    return trace
+
+
+def _chunk_sizes(trace: xr.Dataset) -> dict[Any, int]:
+    """Sequences in a chunk, as many as fit; where not even one does, steps in a chunk."""
+    recorded = [trace[name] for name in RECORDED if name in trace]
+    if not recorded:
+        return {}
+    sequences, steps = trace.sizes[SEQUENCE], trace.sizes[TIME]
+    step_bytes = max(variable.nbytes for variable in recorded) / (sequences * steps)
+    steps = min(steps, max(1, int(_CHUNK_BYTES / step_bytes)))
+    return {TIME: steps, SEQUENCE: min(sequences, max(1, int(_CHUNK_BYTES / (step_bytes * steps))))}
+
+
+def _schema_order(name: object) -> tuple[int, str]:
+    known = (*RECORDED, *ALWAYS)
+    return known.index(name) if name in known else len(known), str(name)
+
+
+def _unicode(coord: xr.Variable) -> xr.Variable:
+    """Text as NumPy's fixed-width strings, as it was recorded."""
+    if coord.dtype.kind != "T":
+        return coord
+    return xr.Variable(coord.dims, np.array(coord.values.tolist(), dtype=np.str_), coord.attrs)
+
+
+def _missing_chunks(path: str | os.PathLike[str]) -> list[str]:
+    """Arrays of a store that have fewer chunks than they should; Zarr would read those as its fill value."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    return sorted(name for name, array in group.arrays() if array.nchunks_initialized < array.nchunks)
