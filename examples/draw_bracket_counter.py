@@ -1,6 +1,6 @@
 """Draw the unit of the shipped model that counts brackets: its gates, its cell and the tally that explains it.
 
-    python examples/draw_bracket_counter.py FILE.png        # needs the extra `plot`
+python examples/draw_bracket_counter.py FILE.png        # needs the extra `plot`
 """
 
 import sys
@@ -36,9 +36,12 @@ def main(target: str) -> None:
     span = slice(begin, begin + STEPS)
     steps = np.arange(STEPS)
 
-    figure, (gates, state) = plt.subplots(2, 1, figsize=(15, 6.2), sharex=True, height_ratios=(1, 1.6), layout="constrained")
+    figure, (gates, state) = plt.subplots(
+        2, 1, figsize=(15, 6.2), sharex=True, height_ratios=(1, 1.6), layout="constrained"
+    )
     figure.suptitle(f"Unit {unit.label} of the shipped character model.  {unit.sentence}", fontsize=11)
-    gates.bar(steps, cell.write[span], color=np.where(cell.write[span] > 0, "#2a7f3f", "#a3307a"), width=0.8, label="written, i·g")
+    written = cell.write[span]
+    gates.bar(steps, written, color=np.where(written > 0, "#2a7f3f", "#a3307a"), width=0.8, label="written, i·g")
     gates.step(steps, cell.f[span], where="mid", color="#c77700", linewidth=1.2, label="kept, f")
     gates.axhline(0, color="black", linewidth=0.6)
     gates.set_ylabel("gates (dimensionless)")

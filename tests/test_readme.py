@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tallycell.cli import main
@@ -38,3 +39,20 @@ def test_first_two_shell_blocks_install_run_and_test():
     blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert blocks[0] == "pip install -c constraints.txt . && tallycell read\n"
     assert blocks[1] == "pip install -c constraints.txt -e '.[test]' && pytest -n auto\n"
+
+
+def test_python_example_runs(tmp_path, monkeypatch):
+    """The example as printed, on a model, an input and a quantity that it names but does not make."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(32, 8)
+    torch.save(module.state_dict(), "model.pt")
+    names = {"x": torch.randn(50, 32), "snow": np.random.default_rng(0).normal(size=50), "torch": torch}
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, names)
+    assert len(names["reading"].units) == 8
+    h, _ = module(names["x"])
+    np.testing.assert_allclose(names["trace"]["h"].isel(layer=0, direction=0, sequence=0), h.detach(), atol=1e-6)
+    assert float(names["held"]["f"].sel(unit=3).min()) == 1
+    assert names["gates"].f[1][0].shape == (50, 64)

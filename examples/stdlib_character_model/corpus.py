@@ -27,16 +27,33 @@ def split_of(path: str) -> str:
     return "held_out" if int(hashlib.sha256(path.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0 else "training"
 
 
+def is_left_out(path: str) -> bool:
+    """Whether a module is no part of the corpus: by its folders, or because it describes one build of Python."""
+    parts = path.split("/")
+    folders = parts[:-1]
+    return (
+        any(part in LEFT_OUT for part in parts)
+        or any(folder.startswith("config-") for folder in folders)
+        or path.startswith("_sysconfigdata")
+    )
+
+
 def list_files(root: Path) -> list[dict[str, str]]:
     """Every module of the corpus with its split, hash and size."""
     rows = []
     for file in sorted(root.rglob("*.py")):
         path = file.relative_to(root).as_posix()
-        if any(part in LEFT_OUT for part in path.split("/")) or "config" in path.split("/")[0] and "/" in path or path.startswith("_sysconfigdata"):
+        if is_left_out(path):
             continue
         data = file.read_bytes()
-        rows.append({"split": split_of(path), "sha256": hashlib.sha256(data).hexdigest(),
-                     "characters": str(len(data.decode("utf-8", "replace"))), "path": path})
+        rows.append(
+            {
+                "split": split_of(path),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "characters": str(len(data.decode("utf-8", "replace"))),
+                "path": path,
+            }
+        )
     return rows
 
 

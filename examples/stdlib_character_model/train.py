@@ -113,9 +113,14 @@ def train(checkpoint: Path, log: Path) -> None:
                 if schedule.last_epoch < updates:
                     schedule.step()
                 losses.append(loss.item() / math.log(2))
-            row = {"epoch": epoch, "training_bits": round(float(np.mean(losses)), 4),
-                   "held_out_bits": round(bits_per_character(model, held_out, alphabet), 4),
-                   "seconds": round(time.time() - start), "seed": SEED, "torch": str(torch.__version__)}
+            row = {
+                "epoch": epoch,
+                "training_bits": round(float(np.mean(losses)), 4),
+                "held_out_bits": round(bits_per_character(model, held_out, alphabet), 4),
+                "seconds": round(time.time() - start),
+                "seed": SEED,
+                "torch": str(torch.__version__),
+            }
             file.write(json.dumps(row) + "\n")
             file.flush()
             print(row, flush=True)
