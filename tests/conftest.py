@@ -12,6 +12,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+import tallycell.activations
+
 ROOT = Path(__file__).parent.parent
 
 hypothesis.settings.register_profile("tallycell", deadline=None, derandomize="CI" in os.environ)
@@ -35,6 +37,12 @@ def _fresh_memory_is_nan() -> Iterator[None]:
         patch.setattr(np, "empty", _filled_with_nan(np.empty))
         patch.setattr(np, "empty_like", _filled_with_nan(np.empty_like))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations that a test registers end with it."""
+    monkeypatch.setattr(tallycell.activations, "_FAMILIES", dict(tallycell.activations._FAMILIES))
 
 
 @pytest.fixture(scope="session")

@@ -265,13 +265,6 @@ def test_names_do_not_depend_on_case_or_underscores():
     assert activation(activation("sine")) == activation("sine")
 
 
-@pytest.fixture
-def _own_names(monkeypatch):
-    """Registrations of a test end with it."""
-    monkeypatch.setattr(module, "_FAMILIES", dict(module._FAMILIES))
-
-
-@pytest.mark.usefixtures("_own_names")
 class TestRegisterActivation:
     def test_a_registered_activation_is_found_by_name_and_pickled(self):
         cube = register_activation("cube", lambda x: x**3, lambda x, y: 3 * x**2, left=-math.inf, right=math.inf)

@@ -77,8 +77,10 @@ def test_events_follow_their_definitions():
 
 
 def test_lstm_without_forget_gate_always_keeps():
-    codes = read_events(random_trace(forget_gate="none"))["forget"].to_numpy()
-    assert set(np.unique(codes)) == {-1, FORGET.index("keep")}
+    relu = tc.Activations(gate=tc.activation("relu"))  # whose right limit is not finite
+    for options in ({}, {"activations": relu, "scale": 0.3}):
+        codes = read_events(random_trace(forget_gate="none", **options))["forget"].to_numpy()
+        assert set(np.unique(codes)) == {-1, FORGET.index("keep")}
 
 
 def test_activation_without_a_limit_on_a_side_is_never_saturated_there():

@@ -1,5 +1,6 @@
 """Tallies against cells whose tally is known, and against least squares done by NumPy."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -162,6 +163,26 @@ def test_quoted_rung_is_the_lowest_that_is_good_enough_or_near_the_best():
     assert quoted.r2 >= 0.9 or quoted.r2 >= max(tally.r2 for tally in tallies) - 0.02
     below = tallies[: tallies.index(quoted)]
     assert all(tally.r2 < 0.9 and tally.r2 < max(t.r2 for t in tallies) - 0.02 for tally in below)
+
+
+def test_rung_near_the_best_is_quoted_where_none_is_good_enough():
+    tallies = climb(make_cell(*random_gates(1)))
+
+    def quoted(*r2):
+        return choose_rung(tuple(replace(tally, r2=value) for tally, value in zip(tallies, r2, strict=True))).rung.name
+
+    assert quoted(0.1, 0.2, 0.5, 0.68, 0.6, 0.7, 0.65) == "partial reset"  # 0.02 below the best
+    assert quoted(0.1, 0.2, 0.5, 0.67, 0.6, 0.7, 0.65) == "4 writes, 3 keeps"
+    assert quoted(0.1, 0.2, 0.91, 0.92, 0.99, 1.0, 1.0) == "leaky tally"  # good enough
+    assert quoted(-0.5, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3) == "6 writes, 5 keeps"
+
+
+def test_cell_that_hardly_moves_has_no_r2_even_where_its_second_half_moves_more():
+    c = np.zeros(100)
+    c[50:] = 4e-5 * np.tile([1, -1], 25)
+    cell = replace(make_cell(np.zeros(100), np.ones(100), np.ones(100)), c=c)
+    assert np.var(c) < 1e-9 < np.var(c[50:])
+    assert all(np.isnan(tally.r2) for tally in climb(cell))
 
 
 def test_near_misses_are_told_apart():

@@ -106,6 +106,16 @@ def test_near_miss_of_a_trigger_is_told():
     assert share == pytest.approx(marked.count("N") / text.count("\n"))
     assert "reset at 'N'" in told.sentence
     assert "reset" not in untold.sentence.split("until reset")[0]
+    assert "cut" not in untold.sentence
+
+
+def test_reset_that_leaves_something_is_called_a_cut():
+    parameters = network([{"(": (1, 1), ")": (-1, 1)}])
+    weights = np.array(parameters.weights["weight_ih_l0"])
+    weights[1, 3] = np.log(0.3 / 0.7)  # a newline leaves 0.3
+    unit = read(tc.LSTMParameters({**parameters.weights, "weight_ih_l0": weights}), random_text()).units[0]
+    assert "cut to 30% at newline" in unit.sentence
+    assert "reset at" not in unit.sentence
 
 
 def test_trigger_statistics_are_those_of_a_plain_count():
@@ -150,8 +160,12 @@ def test_followed_quantity_is_found_and_quoted_on_the_other_half():
     follows = reading.units[0].follows
     assert follows.quantity == "depth"
     half = len(text) // 2
-    assert follows.correlation == pytest.approx(np.corrcoef(depth[half:], depth[half:])[0, 1])
+    assert follows.correlation == pytest.approx(1)
     assert "follows depth (r = +1.00)" in reading.units[0].sentence
+    # What holds only on the first half is chosen there, and found wanting on the second.
+    lost = np.where(np.arange(len(text)) < half, depth, noise)
+    other = read(network([{"(": (1, 1), ")": (-1, 1)}]), text, quantities={"lost": lost}).units[0]
+    assert other.follows is None
     assert reading.units[1].follows is None
     assert reading.leaders()["depth"] is reading.units[0]
 

@@ -61,9 +61,9 @@ def _read_gate(trace: xr.Dataset, gate: str, share: float) -> xr.Dataset:
     for d in range(trace.sizes[DIRECTION]):
         activation = activations_of(trace, d).of(gate)
         values = trace[gate].isel({DIRECTION: d}).stack(step=(SEQUENCE, TIME)).transpose(..., "step")
-        real = values.notnull()
+        steps = values.notnull().sum("step")
         sides = {
-            side: (xr.apply_ufunc(near, values, kwargs={"share": share}) & real).sum("step") / real.sum("step")
+            side: xr.apply_ufunc(near, values, kwargs={"share": share}).sum("step") / steps  # NaN is near nothing
             for side, near in (("left", activation.saturated_left), ("right", activation.saturated_right))
         }
         low, high = activation.range

@@ -1,0 +1,35 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tallycell
+
+HEAVY = ("torch", "onnx", "onnxruntime", "h5py", "dask", "panel", "zarr", "xarray", "scipy", "numba", "typer")
+
+
+def test_import_loads_no_heavy_library():
+    code = "import json, sys, tallycell; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout)
+    assert "tallycell" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", tallycell.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(tallycell, name).__name__ == name
+    assert name in dir(tallycell)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"^module 'tallycell' has no attribute 'forget_me'$"):
+        _ = tallycell.forget_me
+
+
+def test_fresh_memory_is_nan_in_tests():
+    assert np.isnan(np.empty(3)).all()
+    assert np.isnan(np.empty_like(np.zeros((2, 2), np.float32))).all()
+    assert np.empty(3, dtype=np.int64).dtype == np.int64
