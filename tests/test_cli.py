@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tallycell as tc
-from tallycell.cli import main
+from tallycell.cli import main, unit_view
+from tallycell.cli.inputs import Subject
 
 SYMBOLS = "()x\n"
 TEXT = "x(x(x)x)x\n((x))xx\n" * 30
@@ -124,8 +125,61 @@ def test_array_input(run, model, tmp_path, kind):
         np.savetxt(path, x, delimiter=",", header=header, comments="")
     status, out, _ = run("read", model, "--array", path)
     assert status == 0
-    assert f"{len(TEXT)} x 4" in out
+    assert f"{len(TEXT)} x 4 (time, feature)" in out
     assert ("high open" if kind == "named.csv" else "high x[0]") in out
+
+
+def test_header_that_numpy_comments_out_names_the_features(run, model, tmp_path):
+    x = np.eye(4)[[SYMBOLS.index(symbol) for symbol in TEXT]]
+    np.savetxt(tmp_path / "x.csv", x, delimiter=",", header="open,close,other,newline")
+    assert "high open" in run("read", model, "--array", tmp_path / "x.csv")[1]
+
+
+def test_network_that_never_moves_is_read_to_the_end(run, tmp_path):
+    weights = {"weight_ih_l0": np.zeros((4, 4)), "weight_hh_l0": np.zeros((4, 1))}
+    tc.save(tc.LSTMParameters(weights), tmp_path / "zero.safetensors")
+    np.save(tmp_path / "x.npy", np.ones((30, 4)))
+    status, out, err = run("read", tmp_path / "zero.safetensors", "--array", tmp_path / "x.npy")
+    assert (status, err) == (0, "")
+    assert "LSTM of 1 unit, 1 layer" in out
+    assert "1 constant" in out
+    assert out.splitlines()[-1].split() == ["6", "writes,", "5", "keeps", "12", "nan", "nan%"]
+
+
+def test_byte_order_mark_is_no_symbol(run, model, tmp_path):
+    (tmp_path / "marked.txt").write_text(TEXT, encoding="utf-8-sig", newline="")
+    status, out, _ = run("read", model, "--text", tmp_path / "marked.txt")
+    assert status == 0
+    assert f"{len(TEXT):,} symbols" in out
+
+
+def test_unit_view_says_which_sequence_it_shows_and_from_where_it_is_read(run, tmp_path):
+    draw = np.random.default_rng(0)
+    weights = {
+        f"{kind}_l0{suffix}": draw.normal(size=(8, size))
+        for kind, size in (("weight_ih", 4), ("weight_hh", 2)) for suffix in ("", "_reverse")
+    }  # fmt: skip
+    tc.save(tc.LSTMParameters(weights), tmp_path / "both.safetensors")
+    np.save(tmp_path / "x.npy", draw.normal(size=(50, 3, 4)))
+    _, out, _ = run("read", tmp_path / "both.safetensors", "--array", tmp_path / "x.npy", "--unit", "0.1r")
+    assert "\nSteps 0 to 49 of the first of 3 sequences, read from the right\n" in out
+
+
+def test_ladder_shows_small_levels_and_no_minus_zero():
+    assert unit_view.say_levels((-4e-6, -1e-12, 0.0, 3e-6)) == "-4e-06, 0, 0, 3e-06"
+    assert unit_view.say_levels((-1.0, -2e-5, 0.5, 250.0)) == "-1, 0, 0.5, 250"
+
+
+def test_control_characters_do_not_break_the_rows():
+    subject = Subject(bracket_counter(), np.zeros((3, 4)), "", "", tokens=["\r", "\n", "<unknown>"])
+    assert [unit_view.symbol_at(subject, t) for t in range(3)] == ["?", "⏎", "?"]
+
+
+def test_help_says_each_command_in_a_whole_sentence(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    assert "read   Say what each unit of an LSTM counts.\n" in out
+    assert "print the version" in out
 
 
 def test_trace_is_written_and_opens_again(run, model, text, tmp_path):
@@ -154,9 +208,11 @@ def bad_inputs(folder):
         "truncated.safetensors": whole[: len(whole) // 2],
         "pickle.pt": pickle.dumps(Trap()),
         "empty.txt": b"",
+        "one.txt": b"(",
         "binary.txt": b"\xff\xfe\x00",
         "greek.txt": "(λ)".encode(),
         "words.csv": b"a,b,c,d\n1,2,3,monday\n",
+        "header.csv": b"a,b,c,d\n",
         "broken.npy": b"not an array",
         "broken.npz": b"PK not a zip",
         "pickle.npy": b"\x93NUMPY" + pickle.dumps(Trap()),
@@ -196,6 +252,8 @@ def bad_inputs(folder):
         "complex": ((*array, folder / "complex.npy"), "complex"),
         "strings": ((*array, folder / "words.npy"), "<U1"),
         "words in a table": ((*array, folder / "words.csv"), "column 'd'"),
+        "only a header": ((*array, folder / "header.csv"), "x is empty: 0 steps"),
+        "one step": (("read", model, "--text", folder / "one.txt"), "the trace has 1 step; a tally is fitted on"),
         "broken npy": ((*array, folder / "broken.npy"), "broken.npy is not a NumPy array file without pickles"),
         "pickled npy": ((*array, folder / "pickle.npy"), "pickle.npy is not a NumPy array file without pickles"),
         "broken npz": ((*array, folder / "broken.npz"), "broken.npz is not an archive of NumPy arrays"),
@@ -212,7 +270,8 @@ CASES = (
     "no such model", "a folder", "truncated model", "pickled model", "text as a model", "no input", "two inputs",
     "array without model", "two formats", "no such text", "empty text", "binary text", "foreign symbol", "no alphabet",
     "no such unit", "wrong width", "no steps", "NaN", "infinite", "complex", "strings", "words in a table",
-    "broken npy", "pickled npy", "broken npz", "several arrays", "other suffix", "trace of nothing",
+    "only a header", "one step", "broken npy", "pickled npy", "broken npz", "several arrays", "other suffix",
+    "trace of nothing",
 )  # fmt: skip
 
 

@@ -304,7 +304,7 @@ def test_a_state_dict_of_torch_gives_the_module_that_wrote_it(tmp_path, argument
     assert parameters == LSTMParameters({name: x.numpy() for name, x in module[1].state_dict().items()})
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model_state"])
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model_state", "model"])
 @pytest.mark.parametrize("new_zip", [True, False])
 def test_a_checkpoint_holds_the_state_dict_inside(tmp_path, key, new_zip):
     module = torch.nn.LSTM(3, 2)

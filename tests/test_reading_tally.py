@@ -47,6 +47,14 @@ def by_name(tallies):
     return {tally.rung.name: tally for tally in tallies}
 
 
+def test_what_step_and_intercept_explain_alike_is_the_steps():
+    """A cell that keeps nothing and writes about -1 at every step: a step of -0.5 would be wrong."""
+    i, g = np.ones(400), np.where(np.random.default_rng(0).random(400) < 0.5, -0.9, -1.0)
+    tally = climb(make_cell(i, np.zeros(400), g))[0]
+    assert tally.write_levels[0] == pytest.approx(-0.95, abs=0.01)
+    assert tally.intercept == pytest.approx(0, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("gates", "rung"),
     [

@@ -77,6 +77,53 @@ def test_leaky_cell_is_a_leaky_integrator_with_its_time_constant():
     assert unit.sentence.endswith("forgets with a time constant of 2.8 steps.")
 
 
+def test_a_cell_that_is_never_reset_is_said_to_be():
+    never = random_text(chances=(0.3, 0.3, 0.4, 0))
+    (counter,) = read(network([DEPTH]), never).units
+    assert counter.sentence.endswith("; keeps without loss and is never reset.")
+    parameters = network([TIMER])
+    weights = np.array(parameters.weights["weight_ih_l0"])
+    weights[1] = np.log(0.995 / 0.005)
+    (timer,) = read(tc.LSTMParameters({**parameters.weights, "weight_ih_l0": weights}), never).units
+    assert timer.sentence.endswith("; forgets with a time constant of 199 steps and is never reset.")
+
+
+def test_a_cell_that_loses_most_at_every_step_has_no_time_constant_of_zero():
+    parameters = network([{"(": (1, 1), ")": (-1, 1)}])
+    weights = np.array(parameters.weights["weight_ih_l0"])
+    weights[1] = np.log(0.45 / 0.55)  # f = 0.45, so that no step keeps half
+    (unit,) = read(tc.LSTMParameters({**parameters.weights, "weight_ih_l0": weights}), random_text()).units
+    assert unit.role == "leaky integrator"
+    assert unit.sentence.endswith("; loses more than half at every step.")
+
+
+def test_large_numbers_are_said_without_an_exponent():
+    text = (random_text(chances=(0.9, 0, 0.1, 0))[:999] + "\n") * 3
+    (unit,) = read(network([DEPTH]), text).units
+    assert unit.memory == pytest.approx(499, abs=1)
+    assert f"carries {unit.memory:.0f} steps on average" in unit.sentence
+
+
+def test_a_cell_that_stands_still_where_it_is_tested_is_not_known():
+    (unit,) = read(network([DEPTH]), "(x(x(x(x" * 8 + "x" * 64).units
+    assert (unit.role, math.isnan(unit.r2)) == ("mixed", True)
+    assert unit.sentence.startswith("Not known, its tally could not be tested (too few steps, or none that moves it): ")
+
+
+def test_a_single_step_is_refused():
+    with pytest.raises(
+        InputError, match=r"^the trace has 1 step; a tally is fitted on one half of the steps and tested"
+    ):
+        read(network([DEPTH]), "(")
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 20])
+def test_few_steps_are_read_without_a_claim_that_they_cannot_bear(steps):
+    (unit,) = read(network([DEPTH]), ("()(" * 20)[:steps]).units
+    for rung in unit.ladder:
+        assert math.isnan(rung.r2) == (rung.parameters > steps // 2 or steps == 2)
+
+
 def test_unit_that_is_no_counter_is_called_mixed():
     draw = np.random.default_rng(1)
     weights = {"weight_ih_l0": draw.normal(size=(4, 2)), "weight_hh_l0": np.array([[9.0], [6.0], [-9.0], [1.0]])}

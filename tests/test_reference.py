@@ -7,8 +7,6 @@ import pytest
 
 from tallycell import activations
 from tallycell.activations import activation, activation_names
-from tallycell.errors import InputError
-from tallycell.kernels.hold import Hold, held_values
 from tallycell.kernels.interface import LayerGradients, LayerInput, Steps, StepsGradient
 from tallycell.kernels.reference import lstm_backward, lstm_forward
 from tallycell.kernels.stack import StackInput, run_stack
@@ -374,54 +372,3 @@ def test_the_backward_pass_does_not_change_what_it_was_given():
         np.testing.assert_array_equal(getattr(steps, name), value)
     assert (gradient.h_n == 1).all()
     assert (gradient.c_n == 1).all()
-
-
-class TestHold:
-    parameters = parameters_of(torch_lstm(input_size=3, hidden_size=4, num_layers=2, proj_size=2))
-    x = np.random.default_rng(9).normal(size=(5, 2, 3))
-
-    def test_a_hold_reaches_its_layer_units_and_steps_and_no_other(self):
-        free = list(run_stack(self.parameters, StackInput(self.x)))
-        hold = Hold("f", 1.0, layer=1, units=[3, 0], steps=slice(2, 4))
-        held = list(run_stack(self.parameters, StackInput(self.x), holds=[hold]))
-        np.testing.assert_array_equal(held[0][0].h, free[0][0].h)
-        np.testing.assert_array_equal(held[1][0].f[:2], free[1][0].f[:2])
-        assert (held[1][0].f[2:4][..., [0, 3]] == 1).all()
-        assert not np.isclose(held[1][0].f[2:4][..., [1, 2]], 1).any()
-        assert not np.array_equal(held[1][0].c[2:], free[1][0].c[2:])
-
-    def test_negative_units_and_steps_count_from_the_end(self):
-        found = held_values([Hold("c", 2.0, units=[-1], steps=[-2])], self.parameters, 0, 0, 5)["c"]
-        assert np.argwhere(~np.isnan(found)).tolist() == [[3, 3]]
-
-    def test_h_has_the_size_of_the_projection(self):
-        assert held_values([Hold("h", 0.0)], self.parameters, 0, 0, 5)["h"].shape == (5, 2)
-
-    @pytest.mark.parametrize(
-        ("make", "text"),
-        [
-            (lambda: Hold("x", 1.0), "cannot hold 'x'; what can be held is i, f, g, o, c, h"),
-            (lambda: Hold("f", math.nan), "cannot hold f at nan; give a finite number"),
-            (
-                lambda: Hold("f", 1.0, direction="backward"),
-                "in direction 'backward'; directions are forward and reverse",
-            ),
-        ],
-    )
-    def test_a_hold_that_nothing_could_obey_is_refused(self, make, text):
-        with pytest.raises(InputError, match=text):
-            make()
-
-    @pytest.mark.parametrize(
-        ("hold", "text"),
-        [
-            (Hold("f", 1.0, layer=2), "names layer 2; the LSTM has 2, counted from 0"),
-            (Hold("f", 1.0, direction="reverse"), "names the reverse direction; the LSTM reads forward only"),
-            (Hold("f", 1.0, units=[4]), "a hold names unit 4; there are 4, counted from 0"),
-            (Hold("h", 1.0, units=[2]), "a hold names unit 2; there are 2, counted from 0"),
-            (Hold("f", 1.0, steps=[-6]), "a hold names step -6; there are 5, counted from 0"),
-        ],
-    )
-    def test_a_hold_on_what_is_not_there_is_refused(self, hold, text):
-        with pytest.raises(InputError, match=text):
-            list(run_stack(self.parameters, StackInput(self.x), holds=[hold]))

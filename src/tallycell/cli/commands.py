@@ -35,12 +35,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Take the options that stand before a command."""
 
 
-@app.command()
+@app.command(short_help="Say what each unit of an LSTM counts.")
 def read(
     model: Model = None,
     text: Text = None,

@@ -139,7 +139,7 @@ def _require_file(path: Path) -> None:
 def _read_text(path: Path) -> str:
     _require_file(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}); convert it first") from None
     if not text:
@@ -183,9 +183,10 @@ def _read_csv(path: Path) -> "xr.DataArray":
         first = pd.read_csv(path, header=None, nrows=1, skipinitialspace=True)
         named = first.dtypes.map(lambda dtype: dtype.kind not in "iuf").any()
         table = pd.read_csv(path, header=0 if named else None, skipinitialspace=True)
+        table = table if len(table) else table.astype(np.float64)  # so that it is refused as empty, not as words
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise FormatError(f"{path} is not a table of comma-separated values: {error}") from None
     if words := [str(name) for name, dtype in table.dtypes.items() if dtype.kind not in "iufb"]:
         raise InputError(f"column {words[0]!r} of {path} holds something that is no number; leave it out or convert it")
-    names = {"feature": [str(name) for name in table.columns]} if named else {}
+    names = {"feature": [str(name).lstrip("# ") for name in table.columns]} if named else {}  # NumPy writes "# a,b"
     return xr.DataArray(table.to_numpy(dtype=np.float64), dims=("time", "feature"), coords=names)

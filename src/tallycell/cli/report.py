@@ -40,7 +40,6 @@ def describe(subject: Subject) -> list[str]:
     """Say in a few lines what the network is and what it read."""
     p = subject.parameters
     directions = "both directions" if p.bidirectional else "one direction"
-    layers = f"{p.num_layers} layer{'s' if p.num_layers > 1 else ''}"
     by_direction = dict.fromkeys(p.slots(direction) for direction in range(p.num_directions))
     slots = ", ".join(f"{slot.gate.name}/{slot.cell.name}/{slot.hidden.name}" for slot in by_direction)
     extras = [
@@ -50,14 +49,23 @@ def describe(subject: Subject) -> list[str]:
     ]
     weights = sum(weight.size for weight in p.weights.values())
     lines = [
-        f"{subject.model_name}: LSTM of {p.hidden_size} units, {layers}, {directions}, {p.input_size} inputs, "
-        f"{weights:,} weights ({p.dtype})",
+        f"{subject.model_name}: LSTM of {_count(p.hidden_size, 'unit')}, {_count(p.num_layers, 'layer')}, "
+        f"{directions}, {_count(p.input_size, 'input')}, {weights:,} weights ({p.dtype})",
         "; ".join([f"activations {slots}", *filter(None, extras)]),
     ]
     if subject.tokens is None:
-        return [*lines, f"it read {subject.input_name}: {' x '.join(map(str, subject.x.shape))}"]
+        shape = " x ".join(map(str, subject.x.shape))
+        dims = "time, sequence, feature" if subject.x.ndim == 3 else "time, feature"
+        return [*lines, f"it read {subject.input_name}: {shape} ({dims})"]
     share = subject.unknown_share or 0.0
-    return [*lines, f"it read {subject.input_name}: {len(subject.tokens):,} symbols, {share:.1%} of them unknown"]
+    return [
+        *lines,
+        f"it read {subject.input_name}: {_count(len(subject.tokens), 'symbol')}, {share:.1%} of them unknown",
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_saturation(console: Console, saturation: xr.Dataset) -> None:
@@ -123,12 +131,13 @@ def _print_summary(console: Console, reading: Reading) -> None:
         table.add_column(name, justify="right" if name in ("numbers", "median R²") else "left")
     explained = reading.readability()
     for (rung, median), (allowed, share) in zip(reading.median_r2().items(), explained.items(), strict=True):
-        table.add_row(f"  {rung}", str(allowed), f"{median:.2f}", f"{share:>4.0%} {'█' * round(20 * share)}")
+        bar = "█" * round(20 * np.nan_to_num(share))
+        table.add_row(f"  {rung}", str(allowed), f"{median:.2f}", f"{share:>4.0%} {bar}")
     console.print(table)
 
 
 def to_json(subject: Subject, saturation: xr.Dataset, reading: Reading) -> str:
-    """Everything that is printed, and all units, for another program; ``schema_version`` says how."""
+    """Give what is printed, but for histograms, and all units, for another program; ``schema_version`` says how."""
     means = saturation[["left", "right"]].mean([dim for dim in saturation["left"].dims if dim != "gate"])
     value: dict[str, Any] = {
         "schema_version": JSON_SCHEMA_VERSION,

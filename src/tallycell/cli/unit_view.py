@@ -1,7 +1,5 @@
 """One unit in depth: its ladder, its triggers, and its events aligned under what it read."""
 
-import math
-
 import numpy as np
 import xarray as xr
 from rich.console import Console
@@ -10,8 +8,9 @@ from rich.text import Text
 
 from tallycell.cli.inputs import Subject
 from tallycell.cli.report import ARROWS, BLOCKS
-from tallycell.names import DIRECTION, LAYER, UNIT
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, UNIT
 from tallycell.reading import UnitReading, read_events
+from tallycell.reading.roles import LOSSLESS, say_number
 
 LINES = 6  # of text, in the window that is shown
 UP, DOWN = "bold green", "bold magenta"
@@ -47,15 +46,17 @@ def _print_ladder(console: Console, unit: UnitReading) -> None:
     table.add_column("and keeps")
     table.add_column("time constant", justify="right")
     for rung in unit.ladder:
-        steps = "" if math.isinf(rung.time_constant) else f"{rung.time_constant:.1f} steps"
-        levels = (_levels(rung.write_levels), _levels(rung.keep_levels))
+        steps = "" if rung.time_constant > LOSSLESS else f"{rung.time_constant:.1f} steps"
+        levels = (say_levels(rung.write_levels), say_levels(rung.keep_levels))
         row = (f"  {rung.name}", str(rung.parameters), f"{rung.r2:.2f}", *levels, steps)
         table.add_row(*row, style="bold" if rung.name == unit.rung else "")
     console.print(table)
 
 
-def _levels(levels: tuple[float, ...]) -> str:
-    return ", ".join(f"{level:.2g}" for level in np.round(levels, 3))
+def say_levels(levels: tuple[float, ...]) -> str:
+    """Say levels in two digits; what is less than a thousandth of the largest is 0."""
+    smallest = 1e-3 * max(map(abs, levels))
+    return ", ".join(say_number(level) if abs(level) > smallest else "0" for level in levels)
 
 
 def _print_triggers(console: Console, unit: UnitReading) -> None:
@@ -82,12 +83,15 @@ def _print_events(console: Console, subject: Subject, trace: xr.Dataset, unit: U
     write = (one["i"] * one["g"]).isel(layer=0, direction=0, sequence=0, unit=0).to_numpy()[:steps]
     width = max(20, console.width - 10)
     begin = _liveliest(np.abs(np.diff(c, prepend=0)), width * LINES)
-    console.print(Text(f"Steps {begin} to {min(begin + width * LINES, steps) - 1}", style="bold"))
+    sequences = trace.sizes[SEQUENCE]
+    where = f" of the first of {sequences} sequences" if sequences > 1 else ""
+    order = ", read from the right" if unit.direction == DIRECTIONS[1] else ""
+    console.print(Text(f"Steps {begin} to {min(begin + width * LINES, steps) - 1}{where}{order}", style="bold"))
     console.print(Text(LEGEND, style="dim"))
     height = _height(c)
     for start in range(begin, min(begin + width * LINES, steps), width):
         span = range(start, min(start + width, steps))
-        console.print(_row("text" if subject.tokens else "step", [(_symbol(subject, t), "bold") for t in span]))
+        console.print(_row("text" if subject.tokens else "step", [(symbol_at(subject, t), "bold") for t in span]))
         for name, marks in MARKS.items():
             names = events[name].attrs["flag_meanings"].split()
             codes = events[name].to_numpy()
@@ -103,11 +107,12 @@ def _partial_write(write: float) -> tuple[str, str]:
     return ("↑", UP) if write > 0 else ("↓", DOWN)
 
 
-def _symbol(subject: Subject, t: int) -> str:
+def symbol_at(subject: Subject, t: int) -> str:
+    """Give what stands above a step: its symbol, in one column, or the last digit of its number."""
     if subject.tokens is None:
         return str(t % 10)
     token = subject.tokens[t]
-    return SHOWN_AS.get(token, token if len(token) == 1 else "?")
+    return SHOWN_AS.get(token, token if len(token) == 1 and token.isprintable() else "?")
 
 
 def _row(name: str, marks: list[tuple[str, str]]) -> Text:

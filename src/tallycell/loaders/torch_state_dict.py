@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 # Where training scripts put the state_dict in a checkpoint.
-_NESTED = ("state_dict", "model_state_dict", "model_state")
+_NESTED = ("state_dict", "model_state_dict", "model_state", "model")
 _REFUSED = re.compile(r"(?:GLOBAL|class|instruction of type) ([\w.]+)(?: was not an allowed| is not an allowed)?")
 
 
@@ -28,7 +28,7 @@ def load_state_dict(path: Path) -> LoadedModel:
     ----------
     path
         What ``torch.save(model.state_dict(), path)`` wrote; or a dict that holds it as ``state_dict``,
-        ``model_state_dict`` or ``model_state``.
+        ``model_state_dict``, ``model_state`` or ``model``.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from tallycell.errors import TraceError
+from tallycell.errors import InputError, TraceError
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, TIME, UNIT
 from tallycell.parameters import Activations
 from tallycell.trace.schema import activations_of
@@ -104,12 +104,18 @@ def iterate_cells(trace: xr.Dataset) -> Iterator[Cell]:
     ------
     TraceError
         If the trace lacks a variable that a tally looks at, or holds only some of the steps.
+    InputError
+        If there is only one step.
     ActivationError
         If an activation does not state its limits.
     """
     if missing := [name for name in NEEDED if name not in trace]:
         raise TraceError(f"the trace lacks {', '.join(missing)}; record {', '.join(NEEDED[:4])} to read units")
     start = np.concatenate([[0], np.cumsum(trace["length"].to_numpy())])
+    if start[-1] < 2:
+        raise InputError(
+            "the trace has 1 step; a tally is fitted on one half of the steps and tested on the other: give more"
+        )
     for d, direction in enumerate(trace[DIRECTION].to_numpy().tolist()):
         activations = activations_of(trace, d)
         for slot in (activations.gate, activations.cell, activations.hidden):
@@ -118,11 +124,11 @@ def iterate_cells(trace: xr.Dataset) -> Iterator[Cell]:
         for layer in trace[LAYER].to_numpy().tolist():
             here = trace.sel({LAYER: layer, DIRECTION: direction})
             steps = {
-                # (unit, step), one row a unit: the copy is what makes each row contiguous.
-                name: here[name].transpose(SEQUENCE, TIME, UNIT).to_numpy()[sequence, position].T.astype(np.float64)
+                # (unit, step), one contiguous row a unit; only the row of a cell is ever held in float64.
+                name: np.ascontiguousarray(here[name].transpose(SEQUENCE, TIME, UNIT).to_numpy()[sequence, position].T)
                 for name in ("i", "f", "g", "c")
             }
             c_0 = here["c_0"].transpose(UNIT, SEQUENCE).to_numpy().astype(np.float64)
             for k, unit in enumerate(trace[UNIT].to_numpy().tolist()):
-                rows = {name: np.ascontiguousarray(values[k]) for name, values in steps.items()}
+                rows = {name: values[k].astype(np.float64) for name, values in steps.items()}
                 yield Cell(layer, direction, unit, **rows, start=start, c_0=c_0[k], activations=activations)

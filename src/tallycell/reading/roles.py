@@ -1,5 +1,6 @@
 """The role of a cell, by written rules, and the sentence that says it aloud."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,6 +115,17 @@ class Follows:
     correlation: float
 
 
+def say_number(value: float) -> str:
+    """Say a number in two digits; a large one in whole numbers, never with an exponent.
+
+    Examples
+    --------
+    >>> [say_number(value) for value in (0.5, 2.34, 365.5, 12345)]
+    ['0.5', '2.3', '366', '12,345']
+    """
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:,.0f}"
+
+
 def sentence_of(
     role: Role, tally: Tally, behaviour: Behaviour, triggers: dict[str, tuple[Trigger, ...]], follows: Follows | None
 ) -> str:
@@ -121,7 +133,7 @@ def sentence_of(
     if role == "constant":
         return "Constant: it never moves."
     moves = [
-        _clause(f"{word} {abs(step):.2g}", triggers[event])
+        _clause(f"{word} {say_number(abs(step))}", triggers[event])
         for word, event, step in (("up", "increment", behaviour.up), ("down", "decrement", behaviour.down))
         if step
     ]
@@ -133,10 +145,16 @@ def sentence_of(
         "flag": f"Flag with two values: {rest}; {memory}",
         "leaky integrator": f"Leaks: {rest}; {memory}",
         "memoryless": f"Keeps nothing, shows each write: {rest}",
-        "mixed": f"No simple counter ({tally.rung.parameters} numbers explain {max(tally.r2, 0):.0%}): {rest}",
+        "mixed": f"{_no_counter(tally)}: {rest}",
     }[role]
     along = f"; follows {follows.quantity} (r = {follows.correlation:+.2f})" if follows else ""
     return f"{opening}{along}."
+
+
+def _no_counter(tally: Tally) -> str:
+    if math.isnan(tally.r2):
+        return "Not known, its tally could not be tested (too few steps, or none that moves it)"
+    return f"No simple counter ({tally.rung.parameters} numbers explain {max(tally.r2, 0):.0%})"
 
 
 def _clause(movement: str, triggers: tuple[Trigger, ...]) -> str:
@@ -162,10 +180,17 @@ def _reset_clause(triggers: tuple[Trigger, ...]) -> list[str]:
 
 
 def _memory(behaviour: Behaviour) -> str:
+    """Say how long a cell remembers. How many steps it carries on average tells something only where it is reset."""
+    if behaviour.resets.all():
+        return "loses more than half at every step"
     if behaviour.time_constant < LONG_TIME_CONSTANT:
         return f"forgets with a time constant of {behaviour.time_constant:.1f} steps"
+    if not behaviour.resets.any():
+        constant = say_number(behaviour.time_constant)
+        loss = f"forgets with a time constant of {constant} steps" if behaviour.time_constant <= LOSSLESS else ""
+        return f"{loss or 'keeps without loss'} and is never reset"
     loss = "keeps without loss until reset, " if behaviour.time_constant > LOSSLESS else ""
-    return f"{loss}carries {behaviour.memory:.2g} steps on average"
+    return f"{loss}carries {say_number(behaviour.memory)} steps on average"
 
 
 def _and(parts: list[str]) -> str:

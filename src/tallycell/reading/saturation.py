@@ -79,6 +79,10 @@ def _read_gate(trace: xr.Dataset, gate: str, share: float) -> xr.Dataset:
 
 def _histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Count by bin along the last axis; NaN is in none. A value that rounding puts beyond an edge counts at it."""
-    inside = np.clip(values, edges[0], edges[-1])
-    code = np.minimum(np.searchsorted(edges, inside, side="right") - 1, BINS - 1)
-    return np.stack([((code == k) & ~np.isnan(values)).sum(-1) for k in range(BINS)], axis=-1)
+    rows = values.reshape(-1, values.shape[-1])
+    counts = np.empty((len(rows), BINS), dtype=np.int64)
+    for k, row in enumerate(rows):  # row by row: the codes of a whole trace would be larger than the trace
+        inside = np.clip(row[~np.isnan(row)], edges[0], edges[-1])
+        code = np.minimum(np.searchsorted(edges, inside, side="right") - 1, BINS - 1)
+        counts[k] = np.bincount(code, minlength=BINS)
+    return counts.reshape(*values.shape[:-1], BINS)

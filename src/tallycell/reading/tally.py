@@ -75,7 +75,8 @@ class Tally:
     intercept
         ĉ - tally.
     r2
-        Share of the cell's variance that is explained on the second half of the steps; NaN for a constant cell.
+        Share of the cell's variance that is explained on the second half of the steps; NaN where that cannot be told:
+        the cell is constant there, or there are fewer steps to fit on than numbers to fit.
     """
 
     rung: Rung
@@ -135,14 +136,14 @@ def climb(cell: Cell) -> tuple[Tally, ...]:
 
 def choose_rung(tallies: tuple[Tally, ...]) -> Tally:
     """Pick the lowest rung that explains 90 % of the cell or comes within 2 points of the best."""
-    best = max(tally.r2 for tally in tallies)
+    best = max(tally.r2 for tally in tallies)  # NaN stands on all rungs, or on the highest only
     return next((tally for tally in tallies if tally.r2 >= GOOD_ENOUGH or tally.r2 >= best - NEAR_THE_BEST), tallies[0])
 
 
 def _explained(cell: Cell, tally: Tally) -> float:
-    quoted = cell.halves[1]
+    fitted_on, quoted = cell.halves
     variance = float(np.var(cell.c[quoted]))
-    if is_constant(cell) or variance < CONSTANT_VARIANCE:
+    if is_constant(cell) or variance < CONSTANT_VARIANCE or fitted_on.stop < tally.rung.parameters:
         return math.nan
     return 1 - float(np.var((cell.c - tally.explain(cell))[quoted])) / variance
 
@@ -184,7 +185,10 @@ def _fit_binary(cell: Cell, rung: Rung, before: Tally | None) -> Tally:
 
     levels = _Levels(rung, base, matrix, lambda writes, keeps: codes, admit)
     if before is None:
-        free = np.zeros(2)
+        # From the mean write on: what step and intercept explain alike (the same write at every step) is the step's.
+        moves = codes[0][cell.halves[0]] != 1
+        size = float(np.abs(cell.write[cell.halves[0]][moves]).mean()) if moves.any() else 0.0
+        free = np.array([size, 0.0])
     else:  # the rung below is one choice of this rung's numbers
         known = np.concatenate([before.write_levels, before.keep_levels, [before.intercept]])
         free = np.linalg.lstsq(matrix, known - base, rcond=None)[0]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLLOWS = 0.5  # correlation from which a cell is said to follow a quantity
+AT_ONCE = 8  # cells taken from a trace for each worker: all at once would be several times the trace
 
 Tokens = Sequence[str] | Sequence[Sequence[str]]
 Quantities = Mapping[str, Float[np.ndarray, "..."]]
@@ -38,7 +39,7 @@ class FittedRung:
     name, parameters
         Which, and how many numbers were fitted.
     r2
-        Share of the cell that it explains, on the second half; NaN for a constant cell.
+        Share of the cell that it explains, on the second half; NaN where that could not be tested.
     write_levels, keep_levels, intercept
         What a step adds to the tally and what it multiplies it with, ascending; and ĉ - tally.
     time_constant
@@ -66,7 +67,8 @@ class UnitReading:
         By the rules of :func:`~tallycell.reading.roles.role_of`.
     rung, parameters, r2
         The tally that is quoted: the lowest on the ladder that explains 90 % of the cell or comes within 2 points of
-        the best; its number of parameters; R² on the second half. NaN for a constant unit.
+        the best; its number of parameters; R² on the second half. NaN for a constant unit, and where it could not be
+        tested (the cell stands still on the second half, or the first is too short).
     ladder
         Every rung as it was fitted.
     time_constant
@@ -214,7 +216,7 @@ def read_units(
     TraceError
         If the trace lacks what a reading needs.
     InputError
-        If tokens or quantities do not fit the trace.
+        If tokens or quantities do not fit the trace, or it has only one step.
     ActivationError
         If an activation does not state its limits.
 
@@ -231,14 +233,15 @@ def read_units(
     >>> x = np.array([[symbol == "(", symbol == ")"] for symbol in text], dtype=float)
     >>> reading = tc.read_units(tc.record_trace(parameters, x), tokens=text)
     >>> print(reading.units[0].sentence)
-    Counts: up 1 at '('; down 1 at ')'; keeps without loss until reset, carries 40 steps on average.
+    Counts: up 1 at '('; down 1 at ')'; keeps without loss and is never reset.
     """
     lengths = trace["length"].to_numpy() if "length" in trace else np.zeros(0, int)
     by_sequence = None if tokens is None else read_tokens(tokens, lengths)
     known = {name: _by_sequence(name, values, trace) for name, values in (quantities or {}).items()}
     total = trace.sizes[LAYER] * trace.sizes[DIRECTION] * trace.sizes[UNIT]
     units: list[UnitReading] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
         for (_, direction), cells in itertools.groupby(iterate_cells(trace), lambda cell: (cell.layer, cell.direction)):
             sequence, position = order_of_reading(trace, direction)
             stimuli = (
@@ -247,10 +250,11 @@ def read_units(
                 else symbol_stimuli(by_sequence, sequence, position)
             )
             steps = {name: values[sequence, position] for name, values in known.items()}
-            for unit in pool.map(lambda cell, s=stimuli, q=steps: _read_cell(cell, s, q), cells):
-                units.append(unit)
-                if progress is not None:
-                    progress(len(units), total)
+            while some := tuple(itertools.islice(cells, AT_ONCE * workers)):
+                for unit in pool.map(lambda cell, s=stimuli, q=steps: _read_cell(cell, s, q), some):
+                    units.append(unit)
+                    if progress is not None:
+                        progress(len(units), total)
     return Reading(tuple(units))
 
 
