@@ -251,7 +251,12 @@ def test_a_hold_at_the_value_it_had_anyway_changes_nothing(gate, layer, directio
     hold = [Hold(gate, float(v), layer, [unit], [t], direction) for t, v in enumerate(had)]
     held = record_trace(module, x, hold=hold)
     assert "holds" in held.attrs
-    xr.testing.assert_identical(free, held.drop_attrs(deep=False).assign_attrs(free.attrs))
+    xr.testing.assert_allclose(free, held.drop_attrs(deep=False).assign_attrs(free.attrs), rtol=1e-5, atol=1e-6)
+
+
+def assert_same(a, b):
+    """Equal to rounding: what is held runs on the reference kernel, which sums in another order."""
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 @given(st.sampled_from("ifgoch"), st.integers(1, TIME - 1))
@@ -260,7 +265,7 @@ def test_a_hold_of_later_steps_leaves_earlier_ones_alone_and_changes_later_ones(
     free = record_trace(parameters(), x)
     held = record_trace(parameters(), x, hold=Hold(gate, 0.987, steps=slice(start, None)))
     for name in "ifgoch":
-        np.testing.assert_array_equal(free[name].isel(time=slice(start)), held[name].isel(time=slice(start)))
+        assert_same(free[name].isel(time=slice(start)), held[name].isel(time=slice(start)))
     np.testing.assert_array_equal(held[gate].isel(time=slice(start, None)), 0.987)
     assert not free.h.isel(time=start).equals(held.h.isel(time=start))
 
@@ -269,7 +274,7 @@ def test_a_hold_in_the_reverse_direction_changes_what_stands_to_its_left():
     module, x = torch_lstm(bidirectional=True), random_x()
     free = record_trace(module, x).sel(direction="reverse")
     held = record_trace(module, x, hold=Hold("c", 1.5, steps=[4], direction="reverse")).sel(direction="reverse")
-    np.testing.assert_array_equal(free.c.isel(time=slice(5, None)), held.c.isel(time=slice(5, None)))
+    assert_same(free.c.isel(time=slice(5, None)), held.c.isel(time=slice(5, None)))
     assert not np.isclose(free.c.isel(time=slice(0, 4)), held.c.isel(time=slice(0, 4))).any()
 
 
@@ -278,7 +283,7 @@ def test_a_held_state_is_what_the_next_step_starts_from():
     trace = record_trace(p, x, hold=[Hold("c", 2.0, steps=[3]), Hold("h", -0.5, steps=[3])])
     start = (np.full((1, SEQUENCES, UNITS), -0.5), np.full((1, SEQUENCES, UNITS), 2.0))
     rest = record_trace(p, x[4:], start)
-    np.testing.assert_array_equal(trace.c.isel(time=slice(4, None)), rest.c)
+    assert_same(trace.c.isel(time=slice(4, None)), rest.c)
 
 
 @pytest.mark.parametrize(

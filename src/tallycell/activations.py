@@ -8,10 +8,13 @@ beta of the ONNX operators of the same name; inside an LSTM, ONNX Runtime has 0 
 ThresholdedRelu), ``hard_sigmoid`` of Keras 2 (0.2 x + 0.5) and of Keras 3 (x / 6 + 0.5).
 """
 
+import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -103,6 +106,12 @@ class Activation:
         size = max(map(abs, self.range))
         return np.abs(y - limit) < share * (size if math.isfinite(size) else 1.0)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the code of value and derivative and of the numbers they close over."""
+        content = repr([_content(self.value), _content(self.derivative)])
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
     def __eq__(self, other: object) -> bool:
         """Equal by name and constants: these are what a file can keep."""
         if not isinstance(other, Activation):
@@ -118,6 +127,16 @@ class Activation:
     def __reduce__(self) -> tuple[Any, ...]:
         # The functions are closures; what travels to another process is the name.
         return _by_name, (self.name, dict(self.constants))
+
+
+def _content(function: Any) -> object:
+    """Tell what a function computes, as far as its code and its closure tell."""
+    if isinstance(function, CodeType):
+        return function.co_code, [_content(constant) for constant in function.co_consts], function.co_names
+    code = getattr(function, "__code__", None)
+    if code is None:  # a number or a name in the code, or a function that is not Python's, such as np.tanh
+        return repr(function)
+    return _content(code), [_content(cell.cell_contents) for cell in function.__closure__ or ()]
 
 
 _FAMILIES: dict[str, Callable[..., Activation]] = {}
@@ -232,10 +251,6 @@ def _built_in(family: Callable[..., Activation]) -> Callable[..., Activation]:
     return family
 
 
-def _ones_where(condition: Array, like: Array) -> Array:
-    return np.asarray(condition).astype(np.asarray(like).dtype)
-
-
 @_built_in
 def sigmoid() -> Activation:
     """1 / (1 + exp(-x))."""
@@ -257,7 +272,7 @@ def tanh() -> Activation:
 def relu() -> Activation:
     """max(x, 0)."""
     return Activation(
-        "relu", lambda x: np.maximum(x, 0), lambda x, y: _ones_where(y > 0, y),
+        "relu", lambda x: np.maximum(x, 0), lambda x, y: np.where(y > 0, np.ones_like(y), np.zeros_like(y)),
         (0.0, math.inf), 0.0, math.inf, from_output=True, kinks=(0.0,),
     )  # fmt: skip
 
@@ -302,7 +317,7 @@ def thresholded_relu(alpha: float = 1.0) -> Activation:
     """X where x > alpha, else 0."""
     return Activation(
         "thresholded_relu", lambda x: np.where(x <= alpha, np.zeros_like(x), x),
-        lambda x, y: _ones_where(x > alpha, y), (min(alpha, 0.0), math.inf), 0.0, math.inf,
+        lambda x, y: np.where(x > alpha, np.ones_like(y), np.zeros_like(y)), (min(alpha, 0.0), math.inf), 0.0, math.inf,
         {"alpha": alpha}, kinks=(alpha,),
     )  # fmt: skip
 
@@ -324,8 +339,8 @@ def _clipped_line(name: str, slope: float, constant: float, low: float, constant
     kinks = tuple(sorted(((low - constant) / slope, (1.0 - constant) / slope))) if slope else ()
     return Activation(
         name, lambda x: np.clip(slope * x + constant, low, 1.0),
-        lambda x, y: slope * _ones_where((y > low) & (y < 1.0), y), (low, 1.0), left, right, constants,
-        from_output=True, kinks=kinks,
+        lambda x, y: slope * np.where((y > low) & (y < 1.0), np.ones_like(y), np.zeros_like(y)),
+        (low, 1.0), left, right, constants, from_output=True, kinks=kinks,
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from tallycell.kernels.choice import lstm_forward
 from tallycell.kernels.hold import Hold, held_values
 from tallycell.kernels.interface import LayerInput, Steps
-from tallycell.kernels.reference import lstm_forward
 from tallycell.parameters import LSTMParameters
 
 

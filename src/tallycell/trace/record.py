@@ -103,7 +103,8 @@ def record_trace(
     record
         What to keep.
     hold
-        Interventions: gates or states held at a value.
+        Interventions: gates or states held at a value. These run on the reference kernel: steps that nothing held
+        agree with a free run to rounding.
 
     Returns
     -------

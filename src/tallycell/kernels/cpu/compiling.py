@@ -1,0 +1,35 @@
+"""Compiled once, kept for later processes.
+
+Numba keeps compiled code beside the source, or in a folder of the user where that is read-only, and compiles anew when
+the source of the function changes. It does not see what the function calls; so the name under which the code is kept
+holds a fingerprint of everything that goes into a kernel.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from numba import njit
+
+Compilable = Callable[..., Any]
+
+
+@cache
+def fingerprint() -> str:
+    """Hash of the sources that kernels are compiled from."""
+    room = Path(__file__).parent
+    sources = [*sorted(room.glob("*.py")), room.parents[1] / "activations.py"]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+
+
+def compiled(function: Compilable) -> Compilable:
+    """Compile a function when it is first called, and keep the code; it lets other threads run."""
+    function.__qualname__ = f"{function.__qualname__}_{fingerprint()}"
+    return cast(Compilable, njit(nogil=True, cache=True)(function))
+
+
+def inlined(function: Compilable) -> Compilable:
+    """Compile a function into those that call it."""
+    return cast(Compilable, njit(inline="always")(function))

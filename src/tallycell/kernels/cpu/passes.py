@@ -1,0 +1,187 @@
+"""The two compiled passes with their arrays: what the NumPy kernel and the torch operations have in common."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tallycell.kernels.cpu.backward import run_backward
+from tallycell.kernels.cpu.forward import run_forward
+from tallycell.kernels.cpu.memory import aligned
+from tallycell.kernels.cpu.packing import PackedWeights, padded_size
+from tallycell.kernels.cpu.slots import Slot
+from tallycell.kernels.cpu.threads import divide_rows
+from tallycell.kernels.cpu.vector import Format
+
+FUSED_FROM = 8  # sequences: with fewer, reading the weights of x once for many steps saves more than fusing
+WIDE, FUSED_FROM_IF_WIDE = 1024, 16  # units from which it takes more sequences
+ROWS_AHEAD = 96  # sequences times steps that are projected ahead
+LARGE = 1 << 20  # bytes of gates from which they are stored past the caches
+
+Slots = tuple[Slot, Slot, Slot]  # gate, cell, hidden
+
+
+class Buffers(NamedTuple):
+    """What the steps of a layer leave behind, units padded to whole vectors.
+
+    Attributes
+    ----------
+    gates
+        i, f, g and o: (time, sequence, 4, unit).
+    pre
+        Their pre-activations in the same shape, or None.
+    c, h
+        (time + 1, sequence, unit), the initial state first; in the reverse direction last.
+    """
+
+    gates: np.ndarray
+    pre: np.ndarray | None
+    c: np.ndarray
+    h: np.ndarray
+
+    def after(self, *, reverse: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Give c and h after each step."""
+        return (self.c[:-1], self.h[:-1]) if reverse else (self.c[1:], self.h[1:])
+
+    def before(self, *, reverse: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Give c and h before each step."""
+        return (self.c[1:], self.h[1:]) if reverse else (self.c[:-1], self.h[:-1])
+
+
+class Gradients(NamedTuple):
+    """Gradients to what the steps left behind, padded as :class:`Buffers`; None means zero."""
+
+    gates: np.ndarray | None
+    c: np.ndarray | None  # (time, sequence, unit)
+    h: np.ndarray | None
+
+
+class ForwardArguments(NamedTuple):
+    """What the compiled forward pass works on: addresses in bytes, sizes in elements, choices as 0 or 1."""
+
+    x: int
+    weight_ih: int
+    weight_hh: int
+    bias: int
+    gates: int
+    pre: int
+    c: int
+    h: int
+    time: int
+    sequences: int
+    features: int
+    hidden: int
+    unit: int
+    first_row: int
+    last_row: int
+    first_block: int
+    last_block: int
+    ahead: int  # steps projected ahead, 0 for the fused path
+    reverse: int
+    past_cache: int
+
+
+class BackwardArguments(NamedTuple):
+    """What the compiled backward pass works on, as in :class:`ForwardArguments`; an address of 0 is not there."""
+
+    gates: int
+    pre: int
+    c: int
+    weight_hh: int
+    d_gates: int
+    d_c: int
+    d_h: int
+    d_pre: int
+    d_h_run: int
+    d_c_run: int
+    time: int
+    sequences: int
+    unit: int
+    wide: int
+    first_row: int
+    last_row: int
+    reverse: int
+
+
+def new_buffers(form: Format, time: int, sequences: int, units: int, *, keep_pre: bool = False) -> Buffers:
+    """Allocate what a forward pass fills; the initial states are the caller's to set."""
+    unit = padded_size(units, form)
+    gates = (time, sequences, 4, unit)
+    return Buffers(
+        aligned(gates, form.dtype),
+        aligned(gates, form.dtype) if keep_pre else None,
+        aligned((time + 1, sequences, unit), form.dtype),
+        aligned((time + 1, sequences, unit), form.dtype),
+    )
+
+
+def set_state(buffer: np.ndarray, state: np.ndarray, *, reverse: bool) -> None:
+    """Write the initial h or c where a pass looks for it."""
+    initial = buffer[-1 if reverse else 0]
+    initial[:, state.shape[1] :] = 0
+    initial[:, : state.shape[1]] = state
+
+
+def forward_pass(
+    form: Format, slots: Slots, weights: PackedWeights, x: np.ndarray, buffers: Buffers, *, reverse: bool
+) -> None:
+    """Fill the buffers, whose initial states are set, from a contiguous x (time, sequence, feature)."""
+    time, sequences, features = x.shape
+    unit = buffers.c.shape[2]
+    fused = sequences >= (FUSED_FROM if unit < WIDE else FUSED_FROM_IF_WIDE)
+    arguments = ForwardArguments(
+        _address(x), _address(weights.ih), _address(weights.hh), _address(weights.bias),
+        _address(buffers.gates), _address(buffers.pre), _address(buffers.c), _address(buffers.h),
+        time, sequences, features, weights.hidden, unit, 0, sequences, 0, unit // form.lanes,
+        0 if fused else max(1, ROWS_AHEAD // sequences), int(reverse), int(buffers.gates.nbytes > LARGE),
+    )  # fmt: skip
+
+    def run(first: int, last: int) -> None:
+        run_forward(form, slots, arguments._replace(first_row=first, last_row=last))
+
+    divide_rows(run, sequences, 4.0 * time * sequences * unit * (features + weights.hidden))
+
+
+def backward_pass(
+    form: Format, slots: Slots, recurrent: np.ndarray, buffers: Buffers, given: Gradients, *,
+    last: tuple[np.ndarray | None, np.ndarray | None], reverse: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Gradients to the pre-activations and to the initial states.
+
+    Parameters
+    ----------
+    form, slots, buffers, reverse
+        As in the forward pass that filled the buffers.
+    recurrent
+        The recurrent weights in the panels of ``pack_recurrent``.
+    given
+        Gradients to gates, c and h.
+    last
+        Gradients to h_n and c_n, (sequence, units); None means zero.
+
+    Returns
+    -------
+    tuple
+        (time, sequence, 4, unit), (sequence, unit) and (sequence, unit), padded.
+    """
+    time, sequences, _, unit = buffers.gates.shape
+    wide = recurrent.shape[0] * recurrent.shape[2]
+    d_pre = aligned(buffers.gates.shape, form.dtype)
+    d_h, d_c = (np.zeros((sequences, size), form.dtype) for size in (wide, unit))
+    for running, gradient in ((d_h, last[0]), (d_c, last[1])):
+        if gradient is not None:
+            running[:, : gradient.shape[1]] = gradient
+    arguments = BackwardArguments(
+        _address(buffers.gates), _address(buffers.pre), _address(buffers.c), _address(recurrent),
+        _address(given.gates), _address(given.c), _address(given.h), _address(d_pre), _address(d_h), _address(d_c),
+        time, sequences, unit, wide, 0, sequences, int(reverse),
+    )  # fmt: skip
+
+    def run(first: int, end: int) -> None:
+        run_backward(form, slots, arguments._replace(first_row=first, last_row=end))
+
+    divide_rows(run, sequences, 4.0 * time * sequences * unit * wide)
+    return d_pre, d_h, d_c
+
+
+def _address(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.ctypes.data
