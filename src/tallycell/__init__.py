@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tallycell.parameters import Activations, LSTMParameters
     from tallycell.reading import read_events, read_saturation, read_units
     from tallycell.recogniser import Recogniser
+    from tallycell.streaming import LSTMState, StateWarning, StateWatch, Stream, step, steps
     from tallycell.trace import Hold, Record, open_trace, record_trace, save_trace
 
 __version__ = "0.1.0"
@@ -23,9 +24,13 @@ __all__ = [
     "Activations",
     "Hold",
     "LSTMParameters",
+    "LSTMState",
     "Layout",
     "Recogniser",
     "Record",
+    "StateWarning",
+    "StateWatch",
+    "Stream",
     "activation",
     "load",
     "open_trace",
@@ -36,6 +41,8 @@ __all__ = [
     "register_activation",
     "save",
     "save_trace",
+    "step",
+    "steps",
 ]
 
 _HOME = {
@@ -51,6 +58,12 @@ _HOME = {
     "read_saturation": "reading",
     "read_units": "reading",
     "Recogniser": "recogniser",
+    "LSTMState": "streaming",
+    "StateWarning": "streaming",
+    "StateWatch": "streaming",
+    "Stream": "streaming",
+    "step": "streaming",
+    "steps": "streaming",
     "Hold": "trace",
     "Record": "trace",
     "open_trace": "trace",
