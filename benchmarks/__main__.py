@@ -2,46 +2,21 @@
 
 import argparse
 import json
-import os
-import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import import_time
+from benchmarks import activations, api, cold, forward, import_time, report, stream, train
+from benchmarks.machine import describe_machine
 
-BENCHMARKS = {"import": import_time}
-LIBRARIES = ("tallycell", "numpy", "numba", "xarray", "torch", "onnxruntime")
-
-
-def processor() -> str:
-    """Model of the processor, as the machine gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def installed(name: str) -> str | None:
-    """Version of a library, or None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def machine() -> dict[str, object]:
-    """What a figure depends on besides the code."""
-    return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: installed(name) for name in LIBRARIES},
-    }
+BENCHMARKS = {
+    "import": import_time,
+    "forward": forward,
+    "train": train,
+    "stream": stream,
+    "activations": activations,
+    "api": api,
+    "cold": cold,
+}
 
 
 def main() -> None:
@@ -52,9 +27,13 @@ def main() -> None:
         command = commands.add_parser(name, help=benchmark.HELP)
         command.add_argument("--json", type=Path, metavar="FILE", help="keep the figures, with the machine's name")
         benchmark.add_arguments(command)
+    report.add_arguments(commands.add_parser("report", help=report.HELP))
     arguments = parser.parse_args()
+    if arguments.name == "report":
+        report.run(arguments)
+        return
 
-    about = machine()
+    about = describe_machine()
     print(f"{about['processor']}, {about['cores']} cores, Python {about['python']}")
     figures = BENCHMARKS[arguments.name].run(arguments)
     if arguments.json:
