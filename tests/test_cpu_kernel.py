@@ -162,14 +162,14 @@ def test_packed_weights_hold_each_weight_once(lanes, gates):
 
 def test_memory_is_aligned_and_comes_back_only_when_nobody_holds_it():
     pool = memory.Pool()
-    first = pool.lend(1 << 20)
+    first = pool.lend((1 << 20,), np.dtype(np.uint8))
     address = first.ctypes.data
     assert address % memory.ALIGNMENT == 0
     view = first[1000:2000].view(np.float64)[::2]
     del first
-    assert pool.lend(1 << 20).ctypes.data != address  # the view still holds it
+    assert pool.lend((1 << 20,), np.dtype(np.uint8)).ctypes.data != address  # the view still holds it
     del view
-    assert pool.lend(1 << 20).ctypes.data == address
+    assert pool.lend((1 << 20,), np.dtype(np.uint8)).ctypes.data == address
 
 
 def test_what_a_user_holds_is_never_overwritten():

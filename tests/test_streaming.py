@@ -582,7 +582,7 @@ def test_twenty_calls_are_told_where_nineteen_are_not():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_silence_is_not_told(dtype):
     """Digital silence brings the state to rest: from then on each call returns, bit for bit, what it was given."""
-    torch.manual_seed(8)  # with some weights the last bit goes on trembling
+    torch.manual_seed(0)  # with some weights the last bit goes on trembling
     parameters = parameters_of(torch.nn.LSTM(4, 3, dtype=torch.float64)).astype(dtype)
     rest = []
 

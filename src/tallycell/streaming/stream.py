@@ -6,18 +6,20 @@ Both read a single time step, ``(feature,)`` of one sequence or ``(sequence, fea
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from tallycell.equations import lstm_step, project_input
 from tallycell.errors import InputError
+from tallycell.kernels.interface import LayerInput
 from tallycell.parameters import LayerParameters, LSTMParameters
 from tallycell.streaming.inputs import Array, read_array, require_shape, wrapped
 from tallycell.streaming.state import LSTMState, owned_state, require_one_direction, require_state, sequence_numbers
 from tallycell.streaming.watch import PATIENCE, StateWarning, StateWatch
 
-_LAYERS = "_streamed_layers"
+_LAYERS, _STEPPERS = "_streamed_layers", "_streamed_steppers"
 
 
 def step(
@@ -112,7 +114,8 @@ def _take(
     require_shape(values, dims, state.sequences, parameters.input_size)
     h, c = state.h.copy(), state.c.copy()
     take = advance_one if dims == 1 else advance_all
-    out = take(layers, values, h, c)
+    with lent_steppers(parameters, state.sequences) as steppers:
+        out = take(steppers, values, h, c)
     after = owned_state(h, c)
     if watch is not None:
         watch.observe(state, after, stacklevel=4)
@@ -157,6 +160,7 @@ class Stream:
         self.parameters = parameters
         self.sequences = sequences
         self._layers = layers_of(parameters)
+        self._steppers = new_steppers(self._layers, sequences)
         if start is not None and require_state(start, self._layers).sequences != 1:
             raise InputError(f"start is of {start.sequences} sequences; give one, in which every sequence begins")
         self._start = start or LSTMState.zeros(parameters)
@@ -181,7 +185,7 @@ class Stream:
         values, is_tensor = read_array(x, self._dtype)
         if values.shape not in self._shapes:
             require_shape(values, 1, *self._shape)
-        out = advance_one(self._layers, values, self._h, self._c)
+        out = advance_one(self._steppers, values, self._h, self._c)
         self._taken += 1
         return wrapped(out, is_tensor)
 
@@ -195,7 +199,7 @@ class Stream:
         """
         values, is_tensor = read_array(x, self._dtype)
         require_shape(values, 2, *self._shape)
-        out = advance_all(self._layers, values, self._h, self._c)
+        out = advance_all(self._steppers, values, self._h, self._c)
         self._taken += len(values)
         return wrapped(out, is_tensor)
 
@@ -258,25 +262,61 @@ def layers_of(parameters: LSTMParameters) -> tuple[LayerParameters, ...]:
     return found
 
 
-def advance(layers: tuple[LayerParameters, ...], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> None:
+TakeStep = Callable[[np.ndarray, np.ndarray, np.ndarray], None]  # x, and h and c of a layer, written over
+
+
+def new_steppers(layers: tuple[LayerParameters, ...], sequences: int) -> tuple[TakeStep, ...]:
+    """Prepare single steps of each layer: on the vector kernel where it can, else by the equations."""
+    return tuple(_stepper(layer, sequences) for layer in layers)
+
+
+def _stepper(layer: LayerParameters, sequences: int) -> TakeStep:
+    from tallycell.kernels import cpu  # loads Numba, which only streaming needs and not its import
+
+    states = (np.zeros((sequences, size), layer.weight_ih.dtype) for size in (layer.output_size, layer.hidden_size))
+    nothing = LayerInput(np.zeros((0, sequences, layer.weight_ih.shape[1]), layer.weight_ih.dtype), *states)
+    ready = cpu.is_ready(cpu.host_format(str(layer.weight_ih.dtype)), cpu.slots_of(layer.activations))
+    if ready and cpu.unsupported(layer, nothing) is None:
+        return cpu.OneStep(layer, sequences)
+
+    def take(x: np.ndarray, h: np.ndarray, c: np.ndarray) -> None:
+        done = lstm_step(layer, project_input(layer, x), h, c)
+        h[...], c[...] = done.h, done.c
+
+    return take
+
+
+@contextmanager
+def lent_steppers(parameters: LSTMParameters, sequences: int) -> Iterator[tuple[TakeStep, ...]]:
+    """Lend steppers that nobody else uses in the meantime; they wait beside the parameters for the next call."""
+    waiting: list[tuple[TakeStep, ...]] = vars(parameters).setdefault(_STEPPERS, {}).setdefault(sequences, [])
+    # Taking from a list and adding to it are single operations: two threads never get the same.
+    steppers = waiting.pop() if waiting else new_steppers(layers_of(parameters), sequences)
+    try:
+        yield steppers
+    finally:
+        waiting.append(steppers)
+
+
+def advance(steppers: tuple[TakeStep, ...], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> None:
     """Take one time step in place: x is (sequence, feature), h and c (layer, sequence, ·) are written over."""
-    for k, layer in enumerate(layers):
-        done = lstm_step(layer, project_input(layer, x), h[k], c[k])
-        h[k], c[k] = done.h, done.c
-        x = h[k]
+    for k, take in enumerate(steppers):
+        here = h[k]
+        take(x, here, c[k])
+        x = here
 
 
-def advance_one(layers: tuple[LayerParameters, ...], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> np.ndarray:
+def advance_one(steppers: tuple[TakeStep, ...], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Take the single time step x in place; give a copy of h of the last layer, in the shape of x."""
-    advance(layers, x if x.ndim == 2 else x[None], h, c)
+    advance(steppers, x if x.ndim == 2 else x[None], h, c)
     out: np.ndarray = h[-1].copy() if x.ndim == 2 else h[-1, 0].copy()
     return out
 
 
-def advance_all(layers: tuple[LayerParameters, ...], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> np.ndarray:
+def advance_all(steppers: tuple[TakeStep, ...], x: np.ndarray, h: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Take all time steps of x in place; give h of the last layer at each, in the shape of x."""
     out = np.empty((len(x), *h.shape[1:]), h.dtype)
     for t, now in enumerate(x.reshape(len(x), h.shape[1], x.shape[-1])):
-        advance(layers, now, h, c)
+        advance(steppers, now, h, c)
         out[t] = h[-1]
     return out if x.ndim == 3 else out[:, 0]

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from numba import njit
+from numba import njit, typeof
 
 Compilable = Callable[..., Any]
 
@@ -31,5 +31,22 @@ def compiled(function: Compilable) -> Compilable:
 
 
 def inlined(function: Compilable) -> Compilable:
-    """Compile a function into those that call it."""
-    return cast(Compilable, njit(inline="always")(function))
+    """Compile a function into those that call it: by LLVM, as Numba's own inlining takes seconds."""
+    return cast(Compilable, njit(forceinline=True)(function))
+
+
+def shared(function: Compilable) -> Compilable:
+    """Compile a large function once for all that call it."""
+    return cast(Compilable, njit(function))
+
+
+def entry_point(function: Compilable, *arguments: Any) -> Compilable:
+    """Give the compiled code for arguments of these types, to be called directly.
+
+    Numba looks at the types of all arguments at each call, which takes 20 microseconds: as long as a small network.
+    """
+    dispatcher: Any = function
+    signature = tuple(typeof(argument) for argument in arguments)
+    if signature not in dispatcher.overloads:
+        dispatcher.compile(signature)
+    return cast(Compilable, dispatcher.overloads[signature].entry_point)

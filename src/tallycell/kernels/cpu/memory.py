@@ -4,8 +4,8 @@ A buffer goes back to the pool when nothing refers to it any more: no array, no 
 user holds is therefore never overwritten.
 """
 
+import math
 import threading
-import weakref
 
 import numpy as np
 
@@ -17,44 +17,53 @@ WORTH_KEEPING = 1 << 14  # bytes: smaller buffers come fast enough from the syst
 class _Lease:
     """Memory on loan: the array made from it refers to the lease, so that the lease ends with the last view."""
 
-    def __init__(self, memory: np.ndarray) -> None:
-        start = -memory.ctypes.data % ALIGNMENT
-        self.__array_interface__ = {
-            "data": (memory.ctypes.data + start, False),
-            "shape": (len(memory) - ALIGNMENT,),
-            "typestr": "|u1",
-            "version": 3,
-        }
+    __slots__ = ("__array_interface__", "_memory", "_pool")
+
+    def __init__(self, pool: "Pool", memory: "_Memory", shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._pool, self._memory = pool, memory
+        self.__array_interface__ = {"data": (memory.start, False), "shape": shape, "typestr": dtype.str, "version": 3}
+
+    def __del__(self) -> None:
+        self._pool.take_back(self._memory)
+
+
+class _Memory:
+    """Bytes, and where in them the first cache line starts."""
+
+    __slots__ = ("bytes", "size", "start")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.bytes = np.empty(size + ALIGNMENT, np.uint8)
+        address = self.bytes.ctypes.data
+        self.start = address + -address % ALIGNMENT
 
 
 class Pool:
     """Buffers that nobody uses, by size."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[np.ndarray]] = {}
+        self._free: dict[int, list[_Memory]] = {}
         self._kept = 0
         # Reentrant: a lease may end, through garbage collection, while its own thread holds the lock.
         self._lock = threading.RLock()
 
-    def lend(self, size: int) -> np.ndarray:
-        """Give bytes that start at a cache line; their content is not set."""
-        rounded = _round_up(size)
+    def lend(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Give an array that starts at a cache line; its content is not set."""
+        rounded = _round_up(math.prod(shape) * dtype.itemsize)
         with self._lock:
             waiting = self._free.get(rounded)
             memory = waiting.pop() if waiting else None
             if memory is not None:
                 self._kept -= rounded
-        if memory is None:
-            memory = np.empty(rounded + ALIGNMENT, np.uint8)
-        lease = _Lease(memory)
-        weakref.finalize(lease, self._take_back, memory, rounded).atexit = False
-        return np.asarray(lease)[:size]
+        return np.asarray(_Lease(self, memory or _Memory(rounded), shape, dtype))
 
-    def _take_back(self, memory: np.ndarray, rounded: int) -> None:
+    def take_back(self, memory: _Memory) -> None:
+        """Keep memory for the next that asks for as much."""
         with self._lock:
-            if self._kept + rounded <= MOST_KEPT:
-                self._free.setdefault(rounded, []).append(memory)
-                self._kept += rounded
+            if self._kept + memory.size <= MOST_KEPT:
+                self._free.setdefault(memory.size, []).append(memory)
+                self._kept += memory.size
 
     def clear(self) -> None:
         """Give the waiting memory back to the system."""
@@ -75,11 +84,9 @@ def _round_up(size: int) -> int:
 def aligned(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
     """Allocate an array whose memory starts at a cache line; its content is not set."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size >= WORTH_KEEPING:
-        memory = POOL.lend(size)
-    else:
-        room = np.empty(size + ALIGNMENT, np.uint8)
-        start = -room.ctypes.data % ALIGNMENT
-        memory = room[start : start + size]
-    return memory.view(dtype).reshape(shape)
+        return POOL.lend(shape, dtype)
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size].view(dtype).reshape(shape)

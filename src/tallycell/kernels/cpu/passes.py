@@ -1,10 +1,13 @@
 """The two compiled passes with their arrays: what the NumPy kernel and the torch operations have in common."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from tallycell.kernels.cpu.backward import run_backward
+from tallycell.kernels.cpu.compiling import entry_point
 from tallycell.kernels.cpu.forward import run_forward
 from tallycell.kernels.cpu.memory import aligned
 from tallycell.kernels.cpu.packing import PackedWeights, padded_size
@@ -102,6 +105,18 @@ class BackwardArguments(NamedTuple):
     reverse: int
 
 
+@cache
+def forward_code(form: Format, slots: Slots) -> Callable[[Format, Slots, ForwardArguments], None]:
+    """Give the compiled forward pass for a format and a choice of activations."""
+    return entry_point(run_forward, form, slots, ForwardArguments(*[0] * len(ForwardArguments._fields)))
+
+
+@cache
+def backward_code(form: Format, slots: Slots) -> Callable[[Format, Slots, BackwardArguments], None]:
+    """Give the compiled backward pass for a format and a choice of activations."""
+    return entry_point(run_backward, form, slots, BackwardArguments(*[0] * len(BackwardArguments._fields)))
+
+
 def new_buffers(form: Format, time: int, sequences: int, units: int, *, keep_pre: bool = False) -> Buffers:
     """Allocate what a forward pass fills; the initial states are the caller's to set."""
     unit = padded_size(units, form)
@@ -121,24 +136,32 @@ def set_state(buffer: np.ndarray, state: np.ndarray, *, reverse: bool) -> None:
     initial[:, : state.shape[1]] = state
 
 
-def forward_pass(
-    form: Format, slots: Slots, weights: PackedWeights, x: np.ndarray, buffers: Buffers, *, reverse: bool
-) -> None:
-    """Fill the buffers, whose initial states are set, from a contiguous x (time, sequence, feature)."""
+def forward_arguments(
+    form: Format, weights: PackedWeights, x: np.ndarray, buffers: Buffers, *, reverse: bool
+) -> ForwardArguments:
+    """Say where everything lies, and choose the path by shape."""
     time, sequences, features = x.shape
     unit = buffers.c.shape[2]
     fused = sequences >= (FUSED_FROM if unit < WIDE else FUSED_FROM_IF_WIDE)
-    arguments = ForwardArguments(
+    return ForwardArguments(
         _address(x), _address(weights.ih), _address(weights.hh), _address(weights.bias),
         _address(buffers.gates), _address(buffers.pre), _address(buffers.c), _address(buffers.h),
         time, sequences, features, weights.hidden, unit, 0, sequences, 0, unit // form.lanes,
         0 if fused else max(1, ROWS_AHEAD // sequences), int(reverse), int(buffers.gates.nbytes > LARGE),
     )  # fmt: skip
 
-    def run(first: int, last: int) -> None:
-        run_forward(form, slots, arguments._replace(first_row=first, last_row=last))
 
-    divide_rows(run, sequences, 4.0 * time * sequences * unit * (features + weights.hidden))
+def forward_pass(
+    form: Format, slots: Slots, weights: PackedWeights, x: np.ndarray, buffers: Buffers, *, reverse: bool
+) -> None:
+    """Fill the buffers, whose initial states are set, from a contiguous x (time, sequence, feature)."""
+    arguments = forward_arguments(form, weights, x, buffers, reverse=reverse)
+    code = forward_code(form, slots)
+
+    def run(first: int, last: int) -> None:
+        code(form, slots, arguments._replace(first_row=first, last_row=last))
+
+    divide_rows(run, arguments.sequences, 4.0 * x.size * arguments.unit * (1 + weights.hidden / arguments.features))
 
 
 def backward_pass(
@@ -176,8 +199,10 @@ def backward_pass(
         time, sequences, unit, wide, 0, sequences, int(reverse),
     )  # fmt: skip
 
+    code = backward_code(form, slots)
+
     def run(first: int, end: int) -> None:
-        run_backward(form, slots, arguments._replace(first_row=first, last_row=end))
+        code(form, slots, arguments._replace(first_row=first, last_row=end))
 
     divide_rows(run, sequences, 4.0 * time * sequences * unit * wide)
     return d_pre, d_h, d_c

@@ -69,14 +69,14 @@ def slope(slot, x, y):
     raise NotImplementedError("slope is compiled; it has no Python version")
 
 
-@overload(squash, inline="always")
+@overload(squash, jit_options={"forceinline": True})
 def _choose_squash(slot, x):
     chosen = _KNOWN[slot.key_of_slot]
     value = {"sigmoid": sigmoid, "tanh": tanh}.get(chosen.name) or _compilable(chosen.value)
     return lambda slot, x: value(x)
 
 
-@overload(slope, inline="always")
+@overload(slope, jit_options={"forceinline": True})
 def _choose_slope(slot, x, y):
     derivative = _compilable(_KNOWN[slot.key_of_slot].derivative)
     return lambda slot, x, y: derivative(x, y)

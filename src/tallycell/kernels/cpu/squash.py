@@ -44,7 +44,7 @@ def _by_dtype(name, float32, float64):
     def function(*_):
         raise NotImplementedError(f"{name} is compiled; it has no Python version")
 
-    @overload(function, inline="always")
+    @overload(function, jit_options={"forceinline": True})
     def choose(x):
         if isinstance(x, VectorType):
             return float32 if x.dtype == "float32" else float64
@@ -123,7 +123,7 @@ def _without_powers(x, n):
     raise NotImplementedError
 
 
-@overload(_without_powers, inline="always")
+@overload(_without_powers, jit_options={"forceinline": True})
 def _choose_without_powers(x, n):
     return _without_powers_float32 if x.dtype == "float32" else _without_powers_float64
 

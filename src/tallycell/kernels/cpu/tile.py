@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from tallycell.kernels.cpu.compiling import inlined
+from tallycell.kernels.cpu.compiling import inlined, shared
 from tallycell.kernels.cpu.vector import (
     ELEMENTS,
     INT64,
@@ -165,7 +165,7 @@ def rows_of_tile(remaining):
     return remaining
 
 
-@inlined
+@shared
 def run_tile(rows, form, left, right, start, out):
     """Run the tile of 1 to 6 rows.
 

@@ -324,7 +324,7 @@ def tile_gates_of(form: Format) -> int:
 
 
 def _define_constant(function: Any, constant: Callable[[FormatType], int]) -> None:
-    @overload(function, inline="always")
+    @overload(function, jit_options={"forceinline": True})
     def choose(form):
         value = constant(form)
         return lambda form: value
