@@ -1,7 +1,8 @@
 """The LSTM as a torch module: a stand-in for ``torch.nn.LSTM`` that shows its gates.
 
-``operations`` holds the equations as torch operations, ``activations`` the squashing functions for torch, ``module``
-the class.
+``module`` holds the class, ``sequences`` how inputs lie, ``runner`` and ``layers`` the choice between two paths:
+``vector_ops``, the CPU kernel with its gradients, and ``operations``, the equations as torch operations, with the
+squashing functions of ``activations``.
 """
 
 from tallycell.errors import MissingExtraError
@@ -11,6 +12,7 @@ try:
 except ModuleNotFoundError as missing:
     raise MissingExtraError("torch", "torch") from missing
 
-from tallycell.lstm.module import LSTM, Gates
+from tallycell.lstm.gates import Gates
+from tallycell.lstm.module import LSTM
 
 __all__ = ["LSTM", "Gates"]

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,14 +12,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tallycell.activations import Activation, activation
 from tallycell.errors import ActivationError, InputError, ParameterError
-from tallycell.lstm.activations import Choice, named_activation, torch_function
-from tallycell.lstm.operations import LayerTensors, Step, join_steps, run_layer
+from tallycell.lstm.activations import Choice, named_activation
+from tallycell.lstm.gates import Gates
+from tallycell.lstm.layers import Options
+from tallycell.lstm.runner import COMPUTED_IN, Runner
 from tallycell.lstm.sequences import Sequences, States
 from tallycell.names import PARAMETER_KINDS, STEP_VARIABLES, parameter_name
 from tallycell.parameters import Activations, ForgetGate, LSTMParameters
 
 Slot = str | Activation | nn.Module
-ByLayer = tuple[tuple[Tensor, ...], ...]
 Module = TypeVar("Module", bound=nn.LSTM)
 
 _SLOTS = ("gate", "cell", "hidden")
@@ -28,34 +28,8 @@ _DEFAULTS = {"gate": "sigmoid", "cell": "tanh", "hidden": "tanh"}
 _ONE_UNIT = {"weight_ih_l0": np.zeros((4, 1)), "weight_hh_l0": np.zeros((4, 1))}
 
 
-@dataclass(frozen=True, eq=False)
-class Gates:
-    """Gates after their activation, and states, of every step, on the autograd graph.
-
-    Each is a tuple by layer of a tuple by direction: ``gates.f[layer][direction]``, laid out as the output is: (time,
-    sequence, unit), with ``batch_first`` (sequence, time, unit), unbatched (time, unit). ``time`` is the input's step
-    also in the reverse direction. Of a packed sequence, what stands beyond a sequence's length is NaN.
-
-    Attributes
-    ----------
-    i, f, g, o
-        Input gate, forget gate, candidate, output gate: within their activation's range, dimensionless.
-    c
-        Cell state, dimensionless.
-    h
-        Hidden state; the projected one where there is a projection.
-    """
-
-    i: ByLayer
-    f: ByLayer
-    g: ByLayer
-    o: ByLayer
-    c: ByLayer
-    h: ByLayer
-
-
 class LSTM(nn.LSTM):
-    """A stand-in for ``torch.nn.LSTM`` that runs the equations as torch operations and shows every gate.
+    """A stand-in for ``torch.nn.LSTM`` that shows every gate.
 
     Arguments, defaults, initialisation, attributes, state_dict and what ``forward`` returns are those of
     ``torch.nn.LSTM``; what follows comes besides, by keyword.
@@ -75,6 +49,15 @@ class LSTM(nn.LSTM):
     clip_pre, clip_cell
         Bounds on the absolute value of every pre-activation and of c, or None.
 
+    Notes
+    -----
+    On the CPU a kernel of vector instructions runs it, in float32 or float64; bfloat16, float16 and autocast are
+    computed in float32 and what is returned is rounded. Slower torch operations run what the kernel leaves out: other
+    devices, forget gates that are not their own, peepholes, projections, bounds, a ``torch.nn.Module`` in a slot, a
+    user's activation that does not compile, second derivatives, and whatever follows single operations (functorch,
+    forward-mode derivatives, tracing, export to ONNX). A line in the log ``tallycell`` says so where it is a matter
+    of the LSTM or the device.
+
     Raises
     ------
     ActivationError
@@ -91,6 +74,8 @@ class LSTM(nn.LSTM):
     >>> gates.f[0][0].shape
     torch.Size([2, 7, 5])
     """
+
+    _kernel = True  # False, on a class or an instance, runs the torch operations: to look for a fault in the kernel
 
     def __init__(
         self,
@@ -217,41 +202,63 @@ class LSTM(nn.LSTM):
     def _run(
         self, given: Tensor | PackedSequence, hx: States | None, keep: Sequence[str]
     ) -> tuple[Tensor | PackedSequence, States, dict[str, list[tuple[Tensor, ...]]]]:
-        self._update_flat_weights()  # torch's check looks at the dtype of these
         sequences = Sequences.read(given, self.batch_first)
-        self.check_input(sequences.data, torch.tensor(sequences.batch_sizes))
-        sizes = (self.proj_size or self.hidden_size, self.hidden_size)
-        h_0, c_0 = sequences.read_states(hx, sizes, self.num_layers * self._directions)
-        kept: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in keep}
-        x, last = sequences.data, []
+        self._check(sequences.data)
+        states = sequences.read_states(hx, (self.proj_size or self.hidden_size, self.hidden_size), self._runs)
+        runner = Runner(self, sequences)
+        x, last, layers = sequences.data.to(runner.computes_in), [], []
         for layer in range(self.num_layers):
-            directions: list[list[Step]] = []
+            directions = []
             for direction in range(self._directions):
                 k = layer * self._directions + direction
-                tensors, state = self._layer(layer, direction, x.dtype), (h_0[k], c_0[k])
-                steps, ends = run_layer(tensors, x, sequences.batch_sizes, state=state, reverse=direction == 1)
-                directions.append(steps)
-                last.append(ends)
-            for name in keep:
-                kept[name].append(tuple(sequences.lay_out(join_steps(steps, name)) for steps in directions))
-            x = torch.cat([join_steps(steps, "h") for steps in directions], dim=-1)
+                state = None if states is None else (states[0][k], states[1][k])
+                directions.append(runner.run(x, state, layer, direction=direction, keep=keep))
+            last += directions
+            layers.append([steps.values for steps in directions])
+            x = directions[0].values["h"]
+            if len(directions) == 2:
+                x = torch.cat([x, directions[1].values["h"]], dim=-1)
             if self.training and self.dropout and layer < self.num_layers - 1:
                 x = functional.dropout(x, self.dropout)
-        h_n, c_n = (sequences.lay_out_states(torch.stack(states)) for states in zip(*last, strict=True))
-        return sequences.lay_out_output(x), (h_n, c_n), kept
+        h_n, c_n = torch.stack([steps.h_n for steps in last]), torch.stack([steps.c_n for steps in last])
+        if x.dtype != sequences.data.dtype:  # a half precision, which was computed in float32
+            x, h_n, c_n = (values.to(sequences.data.dtype) for values in (x, h_n, c_n))
+            layers = [[{k: v.to(x.dtype) for k, v in values.items()} for values in layer] for layer in layers]
+        kept = {
+            name: [tuple([sequences.lay_out(values[name]) for values in layer]) for layer in layers] for name in keep
+        }
+        states = (sequences.lay_out_states(h_n), sequences.lay_out_states(c_n))
+        return sequences.lay_out_output(x), states, kept
 
-    def _layer(self, layer: int, direction: int, dtype: torch.dtype) -> LayerTensors:
-        # The dtype is another than the weights' under autocast only.
-        names = {kind: parameter_name(kind, layer, direction) for kind in PARAMETER_KINDS}
-        weights = {kind: getattr(self, name).to(dtype) if hasattr(self, name) else None for kind, name in names.items()}
-        bias_ih, bias_hh = weights.pop("bias_ih"), weights.pop("bias_hh")
-        return LayerTensors(
-            **weights,  # type: ignore[arg-type]
-            bias=None if bias_ih is None or bias_hh is None else bias_ih + bias_hh,
-            **{slot: torch_function(self._slot(slot, direction)) for slot in _SLOTS},  # type: ignore[arg-type]
-            forget_gate=self.forget_gate,
-            clip_pre=self.clip_pre,
-            clip_cell=self.clip_cell,
+    @property
+    def _runs(self) -> int:
+        return self.num_layers * self._directions
+
+    def _check(self, x: Tensor) -> None:
+        """Refuse an input that does not fit the weights, in torch's words."""
+        if x.shape[-1] != self.input_size or x.dtype != self.weight_ih_l0.dtype:
+            self._update_flat_weights()  # torch's check looks at the dtype of these
+            self.check_input(x.flatten(0, -2), torch.tensor([1]))
+        if x.dtype not in COMPUTED_IN:
+            raise InputError(
+                f"got an input of dtype {x.dtype}; an LSTM computes in {', '.join(map(str, COMPUTED_IN))}: convert "
+                "the input and the weights to one of them"
+            )
+
+    def _weights(self, layer: int, direction: int) -> dict[str, Tensor]:
+        there = {"bias_ih": self.bias, "bias_hh": self.bias, "weight_hr": self.proj_size, "weight_ch": self.peepholes}
+        names = ((kind, parameter_name(kind, layer, direction)) for kind in PARAMETER_KINDS if there.get(kind, True))
+        return {kind: getattr(self, name) for kind, name in names}
+
+    def _options(self) -> Options:
+        slots = (tuple(self._slot(slot, direction) for slot in _SLOTS) for direction in range(self._directions))
+        return Options(
+            tuple(slots),  # type: ignore[arg-type]
+            self.forget_gate,
+            self.peepholes,
+            bool(self.proj_size),
+            self.clip_pre,
+            self.clip_cell,
         )
 
     @classmethod

@@ -273,9 +273,10 @@ def new_steppers(layers: tuple[LayerParameters, ...], sequences: int) -> tuple[T
 def _stepper(layer: LayerParameters, sequences: int) -> TakeStep:
     from tallycell.kernels import cpu  # loads Numba, which only streaming needs and not its import
 
-    states = (np.zeros((sequences, size), layer.weight_ih.dtype) for size in (layer.output_size, layer.hidden_size))
-    nothing = LayerInput(np.zeros((0, sequences, layer.weight_ih.shape[1]), layer.weight_ih.dtype), *states)
-    ready = cpu.is_ready(cpu.host_format(str(layer.weight_ih.dtype)), cpu.slots_of(layer.activations))
+    dtype = layer.weight_ih.dtype
+    h_0, c_0 = np.zeros((sequences, layer.output_size), dtype), np.zeros((sequences, layer.hidden_size), dtype)
+    nothing = LayerInput(np.zeros((0, sequences, layer.weight_ih.shape[1]), dtype), h_0, c_0)
+    ready = cpu.is_ready(cpu.host_format(str(dtype)), cpu.slots_of(layer.activations))
     if ready and cpu.unsupported(layer, nothing) is None:
         return cpu.OneStep(layer, sequences)
 

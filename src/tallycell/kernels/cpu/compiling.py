@@ -46,7 +46,8 @@ def entry_point(function: Compilable, *arguments: Any) -> Compilable:
     Numba looks at the types of all arguments at each call, which takes 20 microseconds: as long as a small network.
     """
     dispatcher: Any = function
-    signature = tuple(typeof(argument) for argument in arguments)
+    type_of = cast(Compilable, typeof)
+    signature = tuple(type_of(argument) for argument in arguments)
     if signature not in dispatcher.overloads:
         dispatcher.compile(signature)
     return cast(Compilable, dispatcher.overloads[signature].entry_point)

@@ -1,13 +1,14 @@
 """Weights and arrays as the tile reads and writes them: in panels, padded to whole vectors, aligned."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tallycell.kernels.cpu.compiling import compiled
+from tallycell.kernels.cpu.compiling import compiled, entry_point
 from tallycell.kernels.cpu.memory import aligned
-from tallycell.kernels.cpu.transpose import transpose_square, word_at
+from tallycell.kernels.cpu.transpose import address_of, transpose_square, word_at
 from tallycell.kernels.cpu.vector import Format, lanes_of, size_of, tile_gates_of, vload, vstore
 from tallycell.parameters import LayerParameters
 
@@ -23,14 +24,25 @@ def pack_gates(weight: np.ndarray, form: Format) -> np.ndarray:
     panels = aligned(
         (padded_size(units, form) // form.lanes, 4 // form.gates, length, form.gates, form.lanes), form.dtype
     )
-    _fill_gates(form, np.ascontiguousarray(weight, form.dtype).reshape(-1), units, length, panels.reshape(-1))
+    arguments = (form, np.ascontiguousarray(weight, form.dtype).reshape(-1), units, length, panels.reshape(-1))
+    _code(_fill_gates, form, arguments)(*arguments)
     return panels
 
 
+_codes: dict[tuple[object, Format], Callable[..., None]] = {}
+
+
+def _code(function: Callable[..., None], form: Format, arguments: tuple[object, ...]) -> Callable[..., None]:
+    """Give the compiled code of a function whose arguments are of the same types for every call with a format."""
+    if (function, form) not in _codes:
+        _codes[function, form] = entry_point(function, *arguments)
+    return _codes[function, form]
+
+
 @compiled
-def _fill_gates(form, weight, units, length, panels):  # type: ignore[no-untyped-def]
+def _fill_gates(form, weight, units, length, panels):
     size, lanes, gates = size_of(form), lanes_of(form), tile_gates_of(form)
-    source, target = weight.ctypes.data, panels.ctypes.data
+    source, target = address_of(weight), address_of(panels)
     for block in range((units + lanes - 1) // lanes):
         rows = min(lanes, units - block * lanes)
         whole = length // lanes * lanes if rows == lanes else 0
@@ -58,16 +70,17 @@ def pack_recurrent(weight: np.ndarray, form: Format) -> np.ndarray:
     units, hidden = len(weight) // 4, weight.shape[1]
     padded, width = padded_size(units, form), form.gates * form.lanes
     panels = aligned((-(-hidden // width), 4 * padded, width), form.dtype)
-    _fill_recurrent(form, np.ascontiguousarray(weight, form.dtype).reshape(4, units, hidden), panels)
+    arguments = (form, np.ascontiguousarray(weight, form.dtype).reshape(4, units, hidden), panels)
+    _code(_fill_recurrent, form, arguments)(*arguments)
     return panels
 
 
 @compiled
-def _fill_recurrent(form, weight, panels):  # type: ignore[no-untyped-def]
+def _fill_recurrent(form, weight, panels):
     size, lanes, gates = size_of(form), lanes_of(form), tile_gates_of(form)
     units, hidden = weight.shape[1:]
     blocks, rows, width = panels.shape
-    source, target, padded = weight.ctypes.data, panels.ctypes.data, rows // 4
+    source, target, padded = address_of(weight), address_of(panels), rows // 4
     for block in range(blocks):
         whole = (block + 1) * width <= hidden
         for row in range(rows):
@@ -119,7 +132,7 @@ def packed_weights(layer: LayerParameters, form: Format) -> PackedWeights:
 
 
 @compiled
-def checksum(address, words):  # type: ignore[no-untyped-def]
+def checksum(address, words):
     """Sum of the memory's words, each stirred with its place: tells whether weights are still those that were packed.
 
     Reading them once costs less than one step of one sequence. Nothing cheaper is safe: writing through

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from tallycell.kernels.cpu.compiling import inlined
 from tallycell.kernels.cpu.vector import ELEMENTS, INT64, VectorType, load_vector, pointer, store_vector
 
 
@@ -49,3 +51,9 @@ def word_at(typing: Any, address: Any, index: Any) -> Any:
         return loaded
 
     return types.uint64(types.int64, types.int64), generate
+
+
+@inlined
+def address_of(array):
+    """Address of an array, in bytes; signed, since Numba adds signed and unsigned numbers as floating point."""
+    return np.int64(array.ctypes.data)

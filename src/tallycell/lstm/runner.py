@@ -1,0 +1,172 @@
+"""A run of an LSTM's layers: which path they take, in which dtype, and what is kept from run to run."""
+
+import operator
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from tallycell.kernels.choice import tell_once
+from tallycell.kernels.cpu.readiness import is_ready, note_time, prepare
+from tallycell.lstm.activations import torch_function
+from tallycell.lstm.layers import (
+    LayerSteps,
+    Options,
+    run_as_operations,
+    run_on_kernel,
+    unsupported,
+    watched,
+)
+from tallycell.lstm.operations import LayerTensors
+from tallycell.lstm.sequences import Order, Sequences
+from tallycell.lstm.vector_ops import PackedOnce, Plan, PlanText, form_of, make_plan
+from tallycell.parameters import Activations
+
+if TYPE_CHECKING:
+    from tallycell.lstm.module import LSTM
+
+COMPUTED_IN = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+Plans = tuple[Plan, ...]  # one a direction
+
+
+@dataclass(eq=False)
+class _Memory:
+    """What is known of an LSTM from its earlier runs."""
+
+    attributes: tuple[object, ...]  # those that the plans were made from
+    # By whether gradients are wanted, and whether the input is packed.
+    plans: dict[tuple[bool, bool], Plans | None] = field(default_factory=dict)
+    packed: dict[tuple[int, int], PackedOnce] = field(default_factory=dict)  # by layer and direction
+
+
+# Beside the modules and not in them: what is copied, pickled or moved is the module alone.
+_memories: WeakKeyDictionary["LSTM", _Memory] = WeakKeyDictionary()
+
+_ATTRIBUTES = (
+    "gate", "cell", "hidden", "gate_reverse", "cell_reverse", "hidden_reverse", "forget_gate", "peepholes", "clip_pre",
+    "clip_cell", "bidirectional", "proj_size",
+)  # fmt: skip
+
+
+def _memory_of(lstm: "LSTM") -> _Memory:
+    attributes = tuple(map(lstm.__dict__.get, _ATTRIBUTES))
+    memory = _memories.get(lstm)
+    if memory is None or not all(map(operator.is_, attributes, memory.attributes)):
+        memory = _memories[lstm] = _Memory(attributes)
+    return memory
+
+
+def _plans_of(lstm: "LSTM", gradients: bool, packed: bool) -> Plans | None:
+    """Plans of both directions, or None, with a line in the log, where the kernel cannot run the LSTM."""
+    plans, key = _memory_of(lstm).plans, (gradients, packed)
+    if key not in plans:
+        options: Options = lstm._options()
+        reason = unsupported(options)
+        if reason is None:
+            slots = (Activations(*choices) for choices in options.slots)  # type: ignore[arg-type]
+            # Packed sequences are turned before and after, each within its length.
+            directions = (make_plan(s, reverse=k == 1 and not packed, gradients=gradients) for k, s in enumerate(slots))
+            plans[key] = tuple(directions)
+        else:
+            tell_once(reason)
+            plans[key] = None
+    return plans[key]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _plan_texts(lstm: "LSTM", gradients: bool, packed: bool) -> tuple[str, ...] | None:
+    plans = _plans_of(lstm, gradients, packed)
+    for plan in plans or ():
+        for dtype in ("float32", "float64"):  # a program that is compiled is run often
+            prepare(plan.activations, dtype)
+    return None if plans is None else tuple(plan.text for plan in plans)
+
+
+def _choose_path(lstm: "LSTM", sequences: Sequences) -> tuple[Plan | PlanText, ...] | None:
+    """Plans for the kernel, their texts where torch compiles, None for torch operations."""
+    x, packed = sequences.data, sequences.source is not None
+    if not lstm._kernel or watched():
+        return None
+    compiling = torch.compiler.is_compiling()
+    if x.device.type != "cpu":
+        if not compiling:
+            tell_once(f"a tensor on {x.device.type}")
+        return None
+    gradients = torch.is_grad_enabled()
+    if compiling or type(x) not in (Tensor, torch.nn.Parameter):
+        texts = _plan_texts(lstm, gradients, packed)
+        return texts and tuple(PlanText(text, k == 1 and not packed) for k, text in enumerate(texts))
+    return _plans_of(lstm, gradients, packed)
+
+
+class Runner:
+    """The layers of an LSTM on one input.
+
+    Parameters
+    ----------
+    lstm
+        The module.
+    sequences
+        Its input.
+    """
+
+    def __init__(self, lstm: "LSTM", sequences: Sequences) -> None:
+        self._lstm = lstm
+        self._sequences = sequences
+        self._plans = _choose_path(lstm, sequences)
+        self._orders: dict[bool, Order | None] = {}
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        """Give the dtype that is computed in: half precisions are float32 where the kernel could run."""
+        given = self._sequences.data.dtype
+        return given if self._plans is None or given == torch.float64 else torch.float32
+
+    def run(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None, layer: int, *, direction: int, keep: Iterable[str]
+    ) -> LayerSteps:
+        """Run one layer in one direction; ``keep`` names what to give besides h."""
+        weights, plan, packed = self._lstm._weights(layer, direction), None, None
+        if self._plans is not None:
+            plan = self._plans[direction]
+        if isinstance(plan, Plan):
+            if not is_ready(form_of(x.dtype), plan.slots):
+                start = time.perf_counter()
+                steps = self._run_operations(x, state, weights, direction, keep=keep)
+                note_time(form_of(x.dtype), plan.slots, time.perf_counter() - start)
+                return steps
+            packed = _memory_of(self._lstm).packed.setdefault((layer, direction), PackedOnce())
+        if plan is None:
+            return self._run_operations(x, state, weights, direction, keep=keep)
+        return run_on_kernel(x, weights, state, plan=plan, packed=packed, order=self._order(direction), keep=keep)
+
+    def _order(self, direction: int) -> Order | None:
+        reverse = direction == 1
+        if reverse not in self._orders:
+            self._orders[reverse] = self._sequences.order(reverse=reverse)
+        return self._orders[reverse]
+
+    def _run_operations(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None, weights: dict[str, Tensor], direction: int,
+        *, keep: Iterable[str],
+    ) -> LayerSteps:  # fmt: skip
+        layer = _on_graph(self._lstm._options(), weights, direction, x.dtype)
+        state = None if state is None else (state[0].to(x.dtype), state[1].to(x.dtype))
+        sizes = self._sequences.batch_sizes
+        return run_as_operations(x, layer, state, batch_sizes=sizes, reverse=direction == 1, keep=keep)
+
+
+def _on_graph(options: Options, weights: dict[str, Tensor], direction: int, dtype: torch.dtype) -> LayerTensors:
+    # The dtype is another than the weights' under autocast only.
+    cast: dict[str, Any] = {kind: weight.to(dtype) for kind, weight in weights.items()}
+    gate, cell, hidden = map(torch_function, options.slots[direction])
+    return LayerTensors(
+        cast["weight_ih"], cast["weight_hh"], cast["bias_ih"] + cast["bias_hh"] if "bias_ih" in cast else None,
+        cast.get("weight_hr"), cast.get("weight_ch"), gate, cell, hidden,
+        options.forget_gate, options.clip_pre, options.clip_cell,
+    )  # fmt: skip
