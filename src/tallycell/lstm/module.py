@@ -56,7 +56,10 @@ class LSTM(nn.LSTM):
     devices, forget gates that are not their own, peepholes, projections, bounds, a ``torch.nn.Module`` in a slot, a
     user's activation that does not compile, second derivatives, and whatever follows single operations (functorch,
     forward-mode derivatives, tracing, export to ONNX). A line in the log ``tallycell`` says so where it is a matter
-    of the LSTM or the device.
+    of the LSTM or the device. Activations other than the usual ones run on the kernel once compiling them pays.
+
+    ``torch.export`` sees one opaque operation for each layer and direction; so does ``torch.compile`` where
+    ``torch._dynamo.config.allow_rnn`` is set, without which torch leaves every kind of LSTM out of its graphs.
 
     Raises
     ------

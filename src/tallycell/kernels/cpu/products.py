@@ -132,7 +132,7 @@ def _run_weights(form, d_pre, units, rights, outs, sums, blocks):
     rows = d_pre.shape[0]
     stride = CHUNK + lanes
     turned = np.empty((4 * units + lanes) * stride, d_pre.dtype)
-    panel = np.empty(CHUNK * width + lanes, d_pre.dtype)
+    panel = np.zeros(CHUNK * width, d_pre.dtype)
     scratch = np.zeros((MOST_ROWS + 1) * width, d_pre.dtype)
     of_x = (outs[0].shape[1] + width - 1) // width
     for begin in range(0, rows, CHUNK):
@@ -181,7 +181,7 @@ def _add_rows(form, chunk, sums):
 
 @inlined
 def _fill_panel(form, right, block, panel):
-    """Bring one block of columns side by side, with zeros beyond the last."""
+    """Bring one block of columns side by side; what comes of columns beyond the last is dropped."""
     size, lanes, gates = size_of(form), lanes_of(form), tile_gates_of(form)
     width = gates * lanes
     length, columns = right.shape
@@ -191,6 +191,5 @@ def _fill_panel(form, right, block, panel):
             for vector in range(gates):
                 vstore(form, vload(form, source, vector * lanes), address_of(panel) + k * width * size, vector * lanes)
         else:
-            for column in range(width):
-                there = block * width + column < columns
-                panel[k * width + column] = right[k, block * width + column] if there else 0
+            for column in range(columns - block * width):
+                panel[k * width + column] = right[k, block * width + column]
