@@ -13,7 +13,18 @@ from numba.core import types
 from numba.extending import intrinsic, models, overload, register_model
 
 from tallycell.kernels.cpu import squash
-from tallycell.kernels.cpu.vector import VectorType, call_llvm, splat_like, vabs, vcopysign, vlog, vsqrt
+from tallycell.kernels.cpu.vector import (
+    VectorType,
+    binary_instruction,
+    call_llvm,
+    define_on_two,
+    is_number,
+    splat_like,
+    vabs,
+    vcopysign,
+    vlog,
+    vsqrt,
+)
 
 
 class MaskType(types.Type):
@@ -42,17 +53,6 @@ def _compare(symbol: str) -> Any:
     return compare
 
 
-def _combine(method: str) -> Any:
-    @intrinsic
-    def combine(typing: Any, x: Any, y: Any) -> Any:
-        def generate(_c: Any, builder: Any, _s: Any, a: Any) -> Any:
-            return getattr(builder, method)(a[0], a[1])
-
-        return x(x, y), generate
-
-    return combine
-
-
 @intrinsic
 def _choose(typing: Any, mask: Any, x: Any, y: Any) -> Any:
     def generate(_c: Any, builder: Any, _s: Any, a: Any) -> Any:
@@ -77,24 +77,6 @@ def _lane_by_lane(name: str) -> Any:
 _sin, _cos = _lane_by_lane("llvm.sin"), _lane_by_lane("llvm.cos")
 
 
-def _is_number(kind: Any) -> bool:
-    return isinstance(kind, types.Float | types.Integer | types.Boolean)
-
-
-def _on_two(function: Any, apply: Any) -> None:
-    """Let a function of two arguments take two vectors, or a vector and a number."""
-
-    @overload(function)
-    def implement(x, y):
-        if isinstance(x, VectorType) and isinstance(y, VectorType):
-            return lambda x, y: apply(x, y)
-        if isinstance(x, VectorType) and _is_number(y):
-            return lambda x, y: apply(x, splat_like(x, y))
-        if _is_number(x) and isinstance(y, VectorType):
-            return lambda x, y: apply(splat_like(y, x), y)
-        return None
-
-
 def _on_one(function: Any, apply: Any) -> None:
     @overload(function)
     def implement(x):
@@ -111,12 +93,12 @@ for _operator, _symbol in (
     (operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">="), (operator.eq, "=="),
     (operator.ne, "!="),
 ):  # fmt: skip
-    _on_two(_operator, _compare(_symbol))
-_on_masks(operator.and_, _combine("and_"))
-_on_masks(operator.or_, _combine("or_"))
+    define_on_two(_operator, _compare(_symbol))
+_on_masks(operator.and_, binary_instruction("and_"))
+_on_masks(operator.or_, binary_instruction("or_"))
 
-_on_two(np.maximum, squash.vmax)
-_on_two(np.minimum, squash.vmin)
+define_on_two(np.maximum, squash.vmax)
+define_on_two(np.minimum, squash.vmin)
 _on_one(np.exp, squash.vexp)
 _on_one(np.tanh, squash.tanh)
 _on_one(np.abs, vabs)
@@ -134,16 +116,16 @@ def _where(condition, x, y):
         return None
     if isinstance(x, VectorType) and isinstance(y, VectorType):
         return lambda condition, x, y: _choose(condition, x, y)
-    if isinstance(x, VectorType) and _is_number(y):
+    if isinstance(x, VectorType) and is_number(y):
         return lambda condition, x, y: _choose(condition, x, splat_like(x, y))
-    if _is_number(x) and isinstance(y, VectorType):
+    if is_number(x) and isinstance(y, VectorType):
         return lambda condition, x, y: _choose(condition, splat_like(y, x), y)
     return None
 
 
 @overload(np.clip)
 def _clip(a, a_min, a_max):
-    if isinstance(a, VectorType) and _is_number(a_min) and _is_number(a_max):
+    if isinstance(a, VectorType) and is_number(a_min) and is_number(a_max):
         return lambda a, a_min, a_max: squash.vmin(squash.vmax(a, splat_like(a, a_min)), splat_like(a, a_max))
     return None
 

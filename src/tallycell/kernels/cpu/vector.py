@@ -200,7 +200,9 @@ def splat_like(typing: Any, like: Any, number: Any) -> Any:
     return like(like, number), generate
 
 
-def _binary(method: str) -> Any:
+def binary_instruction(method: str) -> Any:
+    """Make an instruction on two values of one type a function for Numba."""
+
     @intrinsic
     def apply(typing: Any, x: Any, y: Any) -> Any:
         def generate(_c: Any, builder: Any, _s: Any, a: Any) -> Any:
@@ -211,20 +213,21 @@ def _binary(method: str) -> Any:
     return apply
 
 
-def _is_number(kind: Any) -> bool:
-    return isinstance(kind, types.Float | types.Integer)
+def is_number(kind: Any) -> bool:
+    """Whether a Numba type is a plain number, which can fill a vector."""
+    return isinstance(kind, types.Float | types.Integer | types.Boolean)
 
 
-def _define_operator(python_operator: Callable[..., Any], apply: Any) -> None:
-    """Let a Python operator work on two vectors, or on a vector and a number."""
+def define_on_two(python_operator: Callable[..., Any], apply: Any) -> None:
+    """Let a Python function or operator take two vectors, or a vector and a number."""
 
     @overload(python_operator)
     def implement(x, y):  # Numba compares signatures, annotations included
         if isinstance(x, VectorType) and isinstance(y, VectorType):
             return lambda x, y: apply(x, y)
-        if isinstance(x, VectorType) and _is_number(y):
+        if isinstance(x, VectorType) and is_number(y):
             return lambda x, y: apply(x, splat_like(x, y))
-        if _is_number(x) and isinstance(y, VectorType):
+        if is_number(x) and isinstance(y, VectorType):
             return lambda x, y: apply(splat_like(y, x), y)
         return None
 
@@ -232,7 +235,7 @@ def _define_operator(python_operator: Callable[..., Any], apply: Any) -> None:
 for _operator, _method in (
     (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv"),
 ):  # fmt: skip
-    _define_operator(_operator, _binary(_method))
+    define_on_two(_operator, binary_instruction(_method))
 
 
 @overload(operator.neg)
