@@ -79,3 +79,4 @@ def run_backward(form, slots, a):
                 out = (a.d_h_run + ((a.first_row + r) * wide + block * width) * size, wide, lanes, 0)
                 run_tile(m, form, left, (0, 0, 0, 0), (zeros, 0, lanes, 0), out)
                 r += m
+    room[0] = 0.0  # without a last use here, Numba would free it as soon as its address is taken

@@ -124,3 +124,4 @@ def run_forward(form, slots, a):
             _project_steps_ahead(form, a, begin, end)
         for step in range(begin, end):
             _run_step(form, slots, a, a.time - 1 - step if a.reverse else step, scratch)
+    room[0] = 0.0  # without a last use here, Numba would free it as soon as its address is taken
