@@ -161,15 +161,31 @@ def test_packed_weights_hold_each_weight_once(lanes, gates):
 
 
 def test_memory_is_aligned_and_comes_back_only_when_nobody_holds_it():
-    pool = memory.Pool()
-    first = pool.lend((1 << 20,), np.dtype(np.uint8))
+    pool = memory.Pool(1 << 30)
+    first, at = pool.lend((1 << 20,), np.dtype(np.uint8))
     address = first.ctypes.data
+    assert address == at
     assert address % memory.ALIGNMENT == 0
     view = first[1000:2000].view(np.float64)[::2]
     del first
-    assert pool.lend((1 << 20,), np.dtype(np.uint8)).ctypes.data != address  # the view still holds it
+    assert pool.lend((1 << 20,), np.dtype(np.uint8))[0].ctypes.data != address  # the view still holds it
     del view
-    assert pool.lend((1 << 20,), np.dtype(np.uint8)).ctypes.data == address
+    assert pool.lend((1 << 20,), np.dtype(np.uint8))[0].ctypes.data == address
+
+
+def test_memory_that_has_waited_longest_makes_room_for_others():
+    pool, megabyte = memory.Pool(5 << 20), 1 << 20
+
+    def lend_and_return(size):
+        return pool.lend((size,), np.dtype(np.uint8))[0].ctypes.data
+
+    lend_and_return(3 * megabyte)
+    kept = lend_and_return(megabyte)
+    lend_and_return(2 * megabyte)  # six would wait: the first three go
+    assert pool.waiting == 3 * megabyte
+    assert lend_and_return(megabyte) == kept
+    lend_and_return(6 * megabyte)  # more than ever waits
+    assert pool.waiting == 3 * megabyte
 
 
 def test_what_a_user_holds_is_never_overwritten():

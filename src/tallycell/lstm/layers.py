@@ -70,12 +70,11 @@ def unsupported(options: Options) -> str | None:
 
 
 def watched() -> bool:
-    """Whether somebody follows the single operations: functorch, forward-mode derivatives, tracing, ONNX export."""
+    """Whether somebody follows the single operations: functorch, forward-mode derivatives, tracing (also for ONNX)."""
     return (
         torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
-        or bool(torch.onnx.is_in_onnx_export())
     )
 
 

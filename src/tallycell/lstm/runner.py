@@ -61,9 +61,9 @@ def _memory_of(lstm: "LSTM") -> _Memory:
     return memory
 
 
-def _plans_of(lstm: "LSTM", gradients: bool, packed: bool) -> Plans | None:
+def _plans_of(lstm: "LSTM", memory: _Memory, gradients: bool, packed: bool) -> Plans | None:
     """Plans of both directions, or None, with a line in the log, where the kernel cannot run the LSTM."""
-    plans, key = _memory_of(lstm).plans, (gradients, packed)
+    plans, key = memory.plans, (gradients, packed)
     if key not in plans:
         options: Options = lstm._options()
         reason = unsupported(options)
@@ -80,28 +80,31 @@ def _plans_of(lstm: "LSTM", gradients: bool, packed: bool) -> Plans | None:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _plan_texts(lstm: "LSTM", gradients: bool, packed: bool) -> tuple[str, ...] | None:
-    plans = _plans_of(lstm, gradients, packed)
+    plans = _plans_of(lstm, _memory_of(lstm), gradients, packed)
     for plan in plans or ():
         for dtype in ("float32", "float64"):  # a program that is compiled is run often
             prepare(plan.activations, dtype)
     return None if plans is None else tuple(plan.text for plan in plans)
 
 
-def _choose_path(lstm: "LSTM", sequences: Sequences) -> tuple[Plan | PlanText, ...] | None:
-    """Plans for the kernel, their texts where torch compiles, None for torch operations."""
+def _choose_path(
+    lstm: "LSTM", sequences: Sequences
+) -> tuple[tuple[Plan | PlanText, ...] | None, dict[tuple[int, int], PackedOnce]]:
+    """Plans for the kernel, their texts where torch compiles, None for torch operations; and the packed weights."""
     x, packed = sequences.data, sequences.source is not None
     if not lstm._kernel or watched():
-        return None
+        return None, {}
     compiling = torch.compiler.is_compiling()
     if x.device.type != "cpu":
         if not compiling:
             tell_once(f"a tensor on {x.device.type}")
-        return None
+        return None, {}
     gradients = torch.is_grad_enabled()
     if compiling or type(x) not in (Tensor, torch.nn.Parameter):
         texts = _plan_texts(lstm, gradients, packed)
-        return texts and tuple(PlanText(text, k == 1 and not packed) for k, text in enumerate(texts))
-    return _plans_of(lstm, gradients, packed)
+        return texts and tuple(PlanText(text, k == 1 and not packed) for k, text in enumerate(texts)), {}
+    memory = _memory_of(lstm)
+    return _plans_of(lstm, memory, gradients, packed), memory.packed
 
 
 class Runner:
@@ -118,7 +121,7 @@ class Runner:
     def __init__(self, lstm: "LSTM", sequences: Sequences) -> None:
         self._lstm = lstm
         self._sequences = sequences
-        self._plans = _choose_path(lstm, sequences)
+        self._plans, self._packed = _choose_path(lstm, sequences)
         self._orders: dict[bool, Order | None] = {}
 
     @property
@@ -140,7 +143,7 @@ class Runner:
                 steps = self._run_operations(x, state, weights, direction, keep=keep)
                 note_time(form_of(x.dtype), plan.slots, time.perf_counter() - start)
                 return steps
-            packed = _memory_of(self._lstm).packed.setdefault((layer, direction), PackedOnce())
+            packed = self._packed.setdefault((layer, direction), PackedOnce())
         if plan is None:
             return self._run_operations(x, state, weights, direction, keep=keep)
         return run_on_kernel(x, weights, state, plan=plan, packed=packed, order=self._order(direction), keep=keep)

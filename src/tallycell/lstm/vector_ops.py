@@ -207,7 +207,7 @@ def run_backward(
     d_gates, d_c, d_h, *last = (None if gradient is None else _array(gradient) for gradient in gradients)
     after, before = (slice(None, -1), slice(1, None))[:: 1 if plan.reverse else -1]
     given = Gradients(d_gates, *(None if state is None else state[after] for state in (d_c, d_h)))
-    stored, recurrent = Buffers(gates, pre if pre.size else None, c, h), pack_recurrent(weight_hh, form)
+    stored, recurrent = Buffers.of(gates, pre if pre.size else None, c, h), pack_recurrent(weight_hh, form)
     d_pre, d_h_0, d_c_0 = backward_pass(
         form, plan.slots, recurrent, stored, given, last=(last[0], last[1]), reverse=plan.reverse
     )

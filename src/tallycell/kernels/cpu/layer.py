@@ -171,7 +171,7 @@ def _as_buffers(
     keep_pre = steps.i_pre is not None
     time, sequences, _ = inputs.x.shape
     buffers = new_buffers(form, time, sequences, layer.hidden_size, keep_pre=keep_pre)
-    for array in buffers:
+    for array in (buffers.gates, buffers.pre, buffers.c, buffers.h):
         if array is not None:
             array[...] = 0
     set_state(buffers.h, inputs.h_0, reverse=reverse)

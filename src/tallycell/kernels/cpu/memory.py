@@ -5,12 +5,14 @@ user holds is therefore never overwritten.
 """
 
 import math
+import os
 import threading
+from collections import deque
 
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-MOST_KEPT = 1 << 30  # bytes that wait in the pool at the most
+SHARE_KEPT = 1 / 8  # of the machine's memory, which waits in the pool at the most
 WORTH_KEEPING = 1 << 14  # bytes: smaller buffers come fast enough from the system
 
 
@@ -40,39 +42,68 @@ class _Memory:
 
 
 class Pool:
-    """Buffers that nobody uses, by size."""
+    """Buffers that nobody uses, by size.
 
-    def __init__(self) -> None:
-        self._free: dict[int, list[_Memory]] = {}
-        self._kept = 0
+    Parameters
+    ----------
+    most_kept
+        Bytes that wait at the most; those that have waited longest make room for others.
+    """
+
+    def __init__(self, most_kept: int) -> None:
+        self._most_kept = most_kept
+        self._free: dict[int, deque[_Memory]] = {}  # sizes in the order in which they were last given back
+        self.waiting = 0  # bytes
         # Reentrant: a lease may end, through garbage collection, while its own thread holds the lock.
         self._lock = threading.RLock()
 
-    def lend(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Give an array that starts at a cache line; its content is not set."""
+    def lend(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, int]:
+        """Give an array that starts at a cache line, and its address; its content is not set."""
         rounded = _round_up(math.prod(shape) * dtype.itemsize)
         with self._lock:
             waiting = self._free.get(rounded)
             memory = waiting.pop() if waiting else None
             if memory is not None:
-                self._kept -= rounded
-        return np.asarray(_Lease(self, memory or _Memory(rounded), shape, dtype))
+                self.waiting -= rounded
+        memory = memory or _Memory(rounded)
+        return np.asarray(_Lease(self, memory, shape, dtype)), memory.start
 
     def take_back(self, memory: _Memory) -> None:
         """Keep memory for the next that asks for as much."""
+        if memory.size > self._most_kept:
+            return
         with self._lock:
-            if self._kept + memory.size <= MOST_KEPT:
-                self._free.setdefault(memory.size, []).append(memory)
-                self._kept += memory.size
+            waiting = self._free.pop(memory.size, None) or deque()
+            waiting.append(memory)
+            self._free[memory.size] = waiting
+            self.waiting += memory.size
+            while self.waiting > self._most_kept:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        size, waiting = next(iter(self._free.items()))
+        if waiting:
+            waiting.popleft()
+            self.waiting -= size
+        if not waiting:
+            del self._free[size]
 
     def clear(self) -> None:
         """Give the waiting memory back to the system."""
         with self._lock:
             self._free.clear()
-            self._kept = 0
+            self.waiting = 0
 
 
-POOL = Pool()
+def _memory_of_machine() -> int:
+    """Bytes; where the system does not tell, as many as a small machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 8 << 30
+
+
+POOL = Pool(int(SHARE_KEPT * _memory_of_machine()))
 
 
 def _round_up(size: int) -> int:
@@ -83,10 +114,16 @@ def _round_up(size: int) -> int:
 
 def aligned(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
     """Allocate an array whose memory starts at a cache line; its content is not set."""
+    return aligned_at(shape, dtype)[0]
+
+
+def aligned_at(shape: tuple[int, ...], dtype: str | np.dtype) -> tuple[np.ndarray, int]:
+    """Allocate as :func:`aligned`, and give the address too: asking an array takes longer than making it."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size >= WORTH_KEEPING:
         return POOL.lend(shape, dtype)
     room = np.empty(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size].view(dtype).reshape(shape)
+    address = room.ctypes.data
+    start = -address % ALIGNMENT
+    return np.ndarray(shape, dtype, room, start), address + start

@@ -106,18 +106,19 @@ def pack_bias(bias: np.ndarray, form: Format) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class PackedWeights:
-    """A layer's weights in panels, and the size of its h."""
+    """A layer's weights in panels, the size of its h, and where the panels lie."""
 
     ih: np.ndarray
     hh: np.ndarray
     bias: np.ndarray
     hidden: int
+    addresses: tuple[int, int, int]
 
 
 def pack_weights(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray, form: Format) -> PackedWeights:
     """Pack the weights of a layer in one direction; ``bias`` is the sum of PyTorch's two."""
-    panels = (pack_gates(weight_ih, form), pack_gates(weight_hh, form))
-    return PackedWeights(*panels, pack_bias(bias, form), weight_hh.shape[1])
+    panels = (pack_gates(weight_ih, form), pack_gates(weight_hh, form), pack_bias(bias, form))
+    return PackedWeights(*panels, weight_hh.shape[1], tuple(panel.ctypes.data for panel in panels))  # type: ignore[arg-type]
 
 
 _PACKED: WeakKeyDictionary[LayerParameters, dict[Format, PackedWeights]] = WeakKeyDictionary()

@@ -9,15 +9,15 @@ import numpy as np
 from tallycell.kernels.cpu.backward import run_backward
 from tallycell.kernels.cpu.compiling import entry_point
 from tallycell.kernels.cpu.forward import run_forward
-from tallycell.kernels.cpu.memory import aligned
+from tallycell.kernels.cpu.memory import aligned, aligned_at
 from tallycell.kernels.cpu.packing import PackedWeights, padded_size
 from tallycell.kernels.cpu.slots import Slot
 from tallycell.kernels.cpu.threads import divide_rows
 from tallycell.kernels.cpu.vector import Format
 
-FUSED_FROM = 8  # sequences: with fewer, reading the weights of x once for many steps saves more than fusing
-WIDE, FUSED_FROM_IF_WIDE = 1024, 16  # units from which it takes more sequences
-ROWS_AHEAD = 96  # sequences times steps that are projected ahead
+WIDE = 1024  # units from which the weights of x and of h do not stay in the caches together
+FUSED_FROM, FUSED_FROM_IF_WIDE = 16, 64  # sequences: with fewer, weights of x read once for many steps outdo fusing
+ROWS_AHEAD, ROWS_AHEAD_IF_WIDE = 96, 384  # sequences times steps that are projected ahead
 LARGE = 1 << 20  # bytes of gates from which they are stored past the caches
 
 Slots = tuple[Slot, Slot, Slot]  # gate, cell, hidden
@@ -34,12 +34,20 @@ class Buffers(NamedTuple):
         Their pre-activations in the same shape, or None.
     c, h
         (time + 1, sequence, unit), the initial state first; in the reverse direction last.
+    addresses
+        Of these four; 0 for None.
     """
 
     gates: np.ndarray
     pre: np.ndarray | None
     c: np.ndarray
     h: np.ndarray
+    addresses: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, gates: np.ndarray, pre: np.ndarray | None, c: np.ndarray, h: np.ndarray) -> "Buffers":
+        """Put arrays together."""
+        return cls(gates, pre, c, h, (_address(gates), _address(pre), _address(c), _address(h)))
 
     def after(self, *, reverse: bool) -> tuple[np.ndarray, np.ndarray]:
         """Give c and h after each step."""
@@ -120,13 +128,12 @@ def backward_code(form: Format, slots: Slots) -> Callable[[Format, Slots, Backwa
 def new_buffers(form: Format, time: int, sequences: int, units: int, *, keep_pre: bool = False) -> Buffers:
     """Allocate what a forward pass fills; the initial states are the caller's to set."""
     unit = padded_size(units, form)
-    gates = (time, sequences, 4, unit)
-    return Buffers(
-        aligned(gates, form.dtype),
-        aligned(gates, form.dtype) if keep_pre else None,
-        aligned((time + 1, sequences, unit), form.dtype),
-        aligned((time + 1, sequences, unit), form.dtype),
-    )
+    of_gates, of_states = (time, sequences, 4, unit), (time + 1, sequences, unit)
+    gates, at_gates = aligned_at(of_gates, form.dtype)
+    pre, at_pre = aligned_at(of_gates, form.dtype) if keep_pre else (None, 0)
+    c, at_c = aligned_at(of_states, form.dtype)
+    h, at_h = aligned_at(of_states, form.dtype)
+    return Buffers(gates, pre, c, h, (at_gates, at_pre, at_c, at_h))
 
 
 def set_state(buffer: np.ndarray, state: np.ndarray, *, reverse: bool) -> None:
@@ -142,12 +149,12 @@ def forward_arguments(
     """Say where everything lies, and choose the path by shape."""
     time, sequences, features = x.shape
     unit = buffers.c.shape[2]
-    fused = sequences >= (FUSED_FROM if unit < WIDE else FUSED_FROM_IF_WIDE)
+    fused_from, rows_ahead = (FUSED_FROM, ROWS_AHEAD) if unit < WIDE else (FUSED_FROM_IF_WIDE, ROWS_AHEAD_IF_WIDE)
+    ahead = 0 if sequences >= fused_from else max(1, rows_ahead // sequences)
     return ForwardArguments(
-        _address(x), _address(weights.ih), _address(weights.hh), _address(weights.bias),
-        _address(buffers.gates), _address(buffers.pre), _address(buffers.c), _address(buffers.h),
+        _address(x), *weights.addresses, *buffers.addresses,
         time, sequences, features, weights.hidden, unit, 0, sequences, 0, unit // form.lanes,
-        0 if fused else max(1, ROWS_AHEAD // sequences), int(reverse), int(buffers.gates.nbytes > LARGE),
+        ahead, int(reverse), int(buffers.gates.nbytes > LARGE),
     )  # fmt: skip
 
 
@@ -194,7 +201,7 @@ def backward_pass(
         if gradient is not None:
             running[:, : gradient.shape[1]] = gradient
     arguments = BackwardArguments(
-        _address(buffers.gates), _address(buffers.pre), _address(buffers.c), _address(recurrent),
+        *buffers.addresses[:3], _address(recurrent),
         _address(given.gates), _address(given.c), _address(given.h), _address(d_pre), _address(d_h), _address(d_c),
         time, sequences, unit, wide, 0, sequences, int(reverse),
     )  # fmt: skip

@@ -3,7 +3,9 @@
 Exact counting stands on ``sigmoid(x) == 1`` for x >= 18 and ``tanh(x) == ±1`` for |x| >= 9.02 in float32 (38 and 20 in
 float64): here both follow from rounding, as 1 + exp(-x) is 1 from there on. NaN is kept, infinities go to the limits.
 
-Coefficients: Cephes (S. Moshier), ``expf.c``, ``exp.c``, ``tanhf.c`` and ``tanh.c``.
+Coefficients: Cephes (S. Moshier), ``exp.c``, ``tanhf.c`` and ``tanh.c``; those of exp in float32 are the polynomials of
+degree 6 and 5 whose relative error is least over |r| <= ln(2) / 2, found by Lawson's iteration (1.3e-8 of exp(r) - 1,
+and 7.5e-8 of exp(r)).
 """
 
 from numba.extending import overload
@@ -11,13 +13,12 @@ from numba.extending import overload
 from tallycell.kernels.cpu.compiling import inlined
 from tallycell.kernels.cpu.vector import (
     VectorType,
-    power_of_two,
     splat_like,
+    two_to_last_bits,
     vabs,
     vcopysign,
     vfma,
     vlog,
-    vrint,
     where_equal,
     where_greater,
     where_less,
@@ -38,11 +39,11 @@ def vmax(x, bound):
     return where_less(x, bound, bound, x)
 
 
-def _by_dtype(name, float32, float64):
+def _by_dtype(float32, float64):
     """One function for vectors of either dtype; the type of its first argument chooses."""
 
     def function(*_):
-        raise NotImplementedError(f"{name} is compiled; it has no Python version")
+        raise NotImplementedError("it is compiled; it has no Python version")
 
     @overload(function, jit_options={"forceinline": True})
     def choose(x):
@@ -54,12 +55,12 @@ def _by_dtype(name, float32, float64):
 
 
 def _exp_of_remainder_float32(x):
-    value = splat_like(x, 1.9875691500e-4)
-    value = vfma(value, x, splat_like(x, 1.3981999507e-3))
-    value = vfma(value, x, splat_like(x, 8.3334519073e-3))
-    value = vfma(value, x, splat_like(x, 4.1665795894e-2))
-    value = vfma(value, x, splat_like(x, 1.6666665459e-1))
-    value = vfma(value, x, splat_like(x, 5.0000001201e-1))
+    value = splat_like(x, 1.3882521307095885e-3)
+    value = vfma(value, x, splat_like(x, 8.366520516574383e-3))
+    value = vfma(value, x, splat_like(x, 4.166720062494278e-2))
+    value = vfma(value, x, splat_like(x, 1.666654348373413e-1))
+    value = vfma(value, x, splat_like(x, 4.999999701976776e-1))
+    # One step more than Horner's, without which the sigmoid would not rise throughout.
     return vfma(value, x * x, x) + 1.0
 
 
@@ -76,12 +77,98 @@ def _exp_of_remainder_float64(x):
     return 1.0 + 2.0 * (p / (q - p))
 
 
-def _without_powers_float32(x, n):
+# Added to a number, it leaves no room for a fraction: the last bits of the sum are the number, rounded, plus the
+# exponent's bias.
+def _rounder_float32(x):
+    return splat_like(x, 1.5 * 2.0**23 + 127.0)
+
+
+def _rounder_float64(x):
+    return splat_like(x, 1.5 * 2.0**52 + 1023.0)
+
+
+def _largest_exponent_float32(x):
+    return splat_like(x, 89.0)
+
+
+def _largest_exponent_float64(x):
+    return splat_like(x, 710.0)
+
+
+_exp_of_remainder = _by_dtype(_exp_of_remainder_float32, _exp_of_remainder_float64)
+_rounder = _by_dtype(_rounder_float32, _rounder_float64)
+_largest_exponent = _by_dtype(_largest_exponent_float32, _largest_exponent_float64)
+
+
+# x - n ln 2, in two parts so that little is rounded away.
+def _remainder_float32(x, n):
     return vfma(n, splat_like(x, 2.12194440e-4), vfma(n, splat_like(x, -0.693359375), x))
 
 
-def _without_powers_float64(x, n):
+def _remainder_float64(x, n):
     return vfma(n, splat_like(x, -1.42860682030941723212e-6), vfma(n, splat_like(x, -6.93145751953125e-1), x))
+
+
+def _remainder(x, n):
+    raise NotImplementedError("it is compiled; it has no Python version")
+
+
+@overload(_remainder, jit_options={"forceinline": True})
+def _choose_remainder(x, n):
+    return _remainder_float32 if x.dtype == "float32" else _remainder_float64
+
+
+@inlined
+def _nearest_power(x):
+    """Round x / ln 2 to the whole number n; give n and 2**n."""
+    last_bits = vfma(x, splat_like(x, LOG2_E), _rounder(x))
+    return last_bits - _rounder(x), two_to_last_bits(last_bits)
+
+
+@inlined
+def _factors_of_exp(x):
+    """Split exp(x), x within the range of exponents, into exp(r), |r| <= ln(2) / 2, and a power of two."""
+    n, power = _nearest_power(x)
+    return _exp_of_remainder(_remainder(x, n)), power
+
+
+def _rough_factors_float32(x):
+    """Factors of exp(x) for 0 <= x < 64, with a relative error of about 1e-7."""
+    n, power = _nearest_power(x)
+    r = vfma(n, splat_like(x, -0.6931471805599453), x)
+    value = splat_like(x, 8.297648280858994e-3)
+    value = vfma(value, r, splat_like(x, 4.191543161869049e-2))
+    value = vfma(value, r, splat_like(x, 1.6667574644088745e-1))
+    value = vfma(value, r, splat_like(x, 4.9998894333839417e-1))
+    value = vfma(value, r, splat_like(x, 9.999997019767761e-1))
+    return vfma(value, r, splat_like(x, 1.0000001192092896)), power
+
+
+def _rough_factors_float64(x):
+    return _factors_of_exp(x)
+
+
+_rough_factors_of_exp = _by_dtype(_rough_factors_float32, _rough_factors_float64)
+
+
+@inlined
+def _within_exponents(x):
+    bound = _largest_exponent(x)
+    return vmax(vmin(x, bound), 1.6 - bound)
+
+
+@inlined
+def half_exp(x):
+    """exp(x) for x >= -87 (-708 in float64); below that, a small number; far above, infinity."""
+    factor, power = _factors_of_exp(_within_exponents(x))
+    return factor * power
+
+
+@inlined
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    factor, power = _factors_of_exp(_within_exponents(0.0 - x))
+    return 1.0 / vfma(factor, power, splat_like(x, 1.0))
 
 
 def _tanh_near_zero_float32(x):
@@ -105,49 +192,15 @@ def _tanh_near_zero_float64(x):
     return vfma(p / q * z, x, x)
 
 
-def _largest_exponent_float32(x):
-    return splat_like(x, 89.0)
-
-
-def _largest_exponent_float64(x):
-    return splat_like(x, 710.0)
-
-
-_exp_of_remainder = _by_dtype("exp", _exp_of_remainder_float32, _exp_of_remainder_float64)
-_tanh_near_zero = _by_dtype("tanh", _tanh_near_zero_float32, _tanh_near_zero_float64)
-_largest_exponent = _by_dtype("exp", _largest_exponent_float32, _largest_exponent_float64)
-
-
-def _without_powers(x, n):
-    """X - n ln 2, in two parts so that little is rounded away."""
-    raise NotImplementedError
-
-
-@overload(_without_powers, jit_options={"forceinline": True})
-def _choose_without_powers(x, n):
-    return _without_powers_float32 if x.dtype == "float32" else _without_powers_float64
-
-
-@inlined
-def half_exp(x):
-    """exp(x) for x >= -87 (-708 in float64); below that, a small number; far above, infinity."""
-    bound = _largest_exponent(x)
-    x = vmax(vmin(x, bound), 1.6 - bound)
-    n = vrint(x * LOG2_E)
-    return _exp_of_remainder(_without_powers(x, n)) * power_of_two(n)
-
-
-@inlined
-def sigmoid(x):
-    """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + half_exp(0.0 - x))
+_tanh_near_zero = _by_dtype(_tanh_near_zero_float32, _tanh_near_zero_float64)
 
 
 @inlined
 def tanh(x):
     """Use a polynomial near zero; 1 - 2 / (exp(2 |x|) + 1) with the sign of x elsewhere."""
     size = vabs(x)
-    far = vcopysign(1.0 - 2.0 / (half_exp(size + size) + 1.0), x)
+    factor, power = _rough_factors_of_exp(vmin(size + size, splat_like(x, 60.0)))
+    far = vcopysign(1.0 - 2.0 / vfma(factor, power, splat_like(x, 1.0)), x)
     return where_less(size, splat_like(x, 0.625), _tanh_near_zero(x), far)
 
 

@@ -296,16 +296,14 @@ where_equal = _select("==")
 
 
 @intrinsic
-def power_of_two(typing: Any, n: Any) -> Any:
-    """2**n for whole numbers n in the exponent's range; one above it gives infinity."""
-    mantissa, bias = (23, 127) if n.dtype == "float32" else (52, 1023)
+def two_to_last_bits(typing: Any, x: Any) -> Any:
+    """2**n, where the last bits of x are n plus the exponent's bias; one above the range gives infinity."""
+    mantissa = ir.Constant(x.llvm_int, [23 if x.dtype == "float32" else 52] * x.lanes)
 
     def generate(_c: Any, builder: Any, _s: Any, a: Any) -> Any:
-        whole = builder.fptosi(a[0], n.llvm_int)
-        biased = builder.add(whole, ir.Constant(n.llvm_int, [bias] * n.lanes))
-        return builder.bitcast(builder.shl(biased, ir.Constant(n.llvm_int, [mantissa] * n.lanes)), n.llvm)
+        return builder.bitcast(builder.shl(builder.bitcast(a[0], x.llvm_int), mantissa), x.llvm)
 
-    return n(n), generate
+    return x(x), generate
 
 
 # ---- what a format says --------------------------------------------------------------------------------------------
