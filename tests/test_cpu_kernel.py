@@ -201,25 +201,35 @@ def test_what_a_user_holds_is_never_overwritten():
         np.testing.assert_array_equal(c, kept_c)
 
 
-def test_several_threads_agree_with_one(monkeypatch):
+SHARED = [(64, 64, 9, 200), (130, 100, 1, 130), (128, 128, 3, 50), (300, 300, 2, 20)]  # sequences divided, then units
+
+
+@pytest.mark.parametrize("sizes", SHARED)
+def test_several_threads_agree_with_one(sizes, monkeypatch):
     """To rounding: how the rows are divided decides in which order products are summed."""
-    layer, inputs = layer_and_input((64, 64, 9, 200), "float32")
+    layer, inputs = layer_and_input(sizes, "float32")
     monkeypatch.setenv("TALLYCELL_NUM_THREADS", "1")
     alone = cpu.lstm_forward(layer, inputs)
     monkeypatch.setenv("TALLYCELL_NUM_THREADS", "3")
-    together = cpu.lstm_forward(layer, inputs)
+    together, parts = threads._run_together, []
+    monkeypatch.setattr(threads, "_run_together", lambda run, edges: parts.append(edges) or together(run, edges))
+    shared = cpu.lstm_forward(layer, inputs)
+    assert [len(edges) for edges in parts] == [4]
     for name in STEP_VARIABLES:
-        assert difference(getattr(together, name), getattr(alone, name)) <= TOLERANCE["float32"]
+        assert difference(getattr(shared, name), getattr(alone, name)) <= TOLERANCE["float32"]
     check(layer, inputs, "float32")
 
 
-def test_eight_python_threads_at_once():
-    layer, inputs = layer_and_input((16, 32, 9, 60), "float32")
+@pytest.mark.parametrize("sizes", [(16, 32, 9, 60), *SHARED])
+def test_eight_python_threads_at_once(sizes, monkeypatch):
+    """All right, and no two wait for each other: one has the pool, the others run alone."""
+    monkeypatch.setenv("TALLYCELL_NUM_THREADS", "3")
+    layer, inputs = layer_and_input(sizes, "float32")
     expected, wrong = cpu.lstm_forward(layer, inputs), []
 
     def work():
         for _ in range(10):
-            if not np.array_equal(cpu.lstm_forward(layer, inputs).h, expected.h):
+            if not difference(cpu.lstm_forward(layer, inputs).h, expected.h) <= TOLERANCE["float32"]:
                 wrong.append(1)
 
     workers = [threading.Thread(target=work) for _ in range(8)]
@@ -228,6 +238,20 @@ def test_eight_python_threads_at_once():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_a_part_that_fails_lets_the_next_call_have_the_threads(monkeypatch):
+    monkeypatch.setenv("TALLYCELL_NUM_THREADS", "2")
+
+    def fail(first, _last, _threads):
+        if first:
+            raise ValueError("a part")
+
+    with pytest.raises(ValueError, match="a part"):
+        threads.divide(fail, 8, 1e9)
+    parts = []
+    threads.divide(lambda *part: parts.append(part), 8, 1e9)
+    assert sorted(parts) == [(0, 4, 2), (4, 8, 2)]
 
 
 def _in_child(connection, layer, inputs):

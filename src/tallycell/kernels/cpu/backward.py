@@ -7,6 +7,7 @@ gradients to the weights and to x) are products over all steps at once, which ar
 
 import numpy as np
 
+from tallycell.kernels.cpu.barrier import wait_for
 from tallycell.kernels.cpu.compiling import compiled, inlined
 from tallycell.kernels.cpu.slots import slope, squash
 from tallycell.kernels.cpu.tile import rows_of_tile, run_tile
@@ -52,7 +53,8 @@ def _step_back(form, slots, a, row, cells, running, offset):
 @compiled
 def run_backward(form, slots, a):
     """Run the steps of some sequences backwards; ``a`` is a ``BackwardArguments``."""
-    size, lanes, width = size_of(form), lanes_of(form), tile_gates_of(form) * lanes_of(form)
+    size, lanes, gates = size_of(form), lanes_of(form), tile_gates_of(form)
+    width = gates * lanes
     unit, wide, sequences = a.unit, a.wide, a.sequences
     rows = a.last_row - a.first_row
     room = np.zeros(width + 16, np.float64)
@@ -67,10 +69,12 @@ def run_backward(form, slots, a):
                 a.c + (after * sequences + a.first_row + r) * unit * size,
             )
             running = (a.d_h_run + (a.first_row + r) * wide * size, a.d_c_run + (a.first_row + r) * unit * size)
-            for block in range(unit // lanes):
+            for block in range(a.first_block * gates, min(a.last_block * gates, unit // lanes)):
                 _step_back(form, slots, a, row, cells, running, block * lanes)
+        if a.threads > 1 and a.barrier != 0:
+            wait_for(a.barrier, (step + 1) * a.threads)  # for all of the gradients to the pre-activations
         d_pre = a.d_pre + (t * sequences + a.first_row) * 4 * unit * size
-        for block in range(wide // width):
+        for block in range(a.first_block, a.last_block):
             panel = a.weight_hh + block * width * 4 * unit * size
             r = 0
             while r < rows:

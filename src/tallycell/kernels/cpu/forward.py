@@ -11,6 +11,7 @@ Units are padded to whole vectors: the weights of padded units are zeros. Addres
 
 import numpy as np
 
+from tallycell.kernels.cpu.barrier import wait_for
 from tallycell.kernels.cpu.compiling import compiled, inlined
 from tallycell.kernels.cpu.slots import squash
 from tallycell.kernels.cpu.tile import MOST_ROWS, rows_of_tile, run_tile
@@ -124,4 +125,6 @@ def run_forward(form, slots, a):
             _project_steps_ahead(form, a, begin, end)
         for step in range(begin, end):
             _run_step(form, slots, a, a.time - 1 - step if a.reverse else step, scratch)
+            if a.threads > 1 and a.barrier != 0:
+                wait_for(a.barrier, (step + 1) * a.threads)  # for all of h
     room[0] = 0.0  # without a last use here, Numba would free it as soon as its address is taken

@@ -12,12 +12,14 @@ from tallycell.kernels.cpu.forward import run_forward
 from tallycell.kernels.cpu.memory import aligned, aligned_at
 from tallycell.kernels.cpu.packing import PackedWeights, padded_size
 from tallycell.kernels.cpu.slots import Slot
-from tallycell.kernels.cpu.threads import divide_rows
+from tallycell.kernels.cpu.threads import divide
 from tallycell.kernels.cpu.vector import Format
 
 WIDE = 1024  # units from which the weights of x and of h do not stay in the caches together
 FUSED_FROM, FUSED_FROM_IF_WIDE = 16, 64  # sequences: with fewer, weights of x read once for many steps outdo fusing
 ROWS_AHEAD, ROWS_AHEAD_IF_WIDE = 96, 384  # sequences times steps that are projected ahead
+SHARED_BELOW, SHARED_BELOW_IF_WIDE = 8, 64  # sequences: fewer are not divided, but the units of each step
+WORTH_SHARING = 5e4  # multiplications a step: less takes no longer than to wait for another thread
 LARGE = 1 << 20  # bytes of gates from which they are stored past the caches
 
 Slots = tuple[Slot, Slot, Slot]  # gate, cell, hidden
@@ -89,6 +91,8 @@ class ForwardArguments(NamedTuple):
     ahead: int  # steps projected ahead, 0 for the fused path
     reverse: int
     past_cache: int
+    barrier: int  # where threads that share the steps wait for each other after each
+    threads: int  # how many they are
 
 
 class BackwardArguments(NamedTuple):
@@ -110,7 +114,11 @@ class BackwardArguments(NamedTuple):
     wide: int
     first_row: int
     last_row: int
+    first_block: int  # of as many units as the tile is wide
+    last_block: int
     reverse: int
+    barrier: int
+    threads: int
 
 
 @cache
@@ -154,7 +162,7 @@ def forward_arguments(
     return ForwardArguments(
         _address(x), *weights.addresses, *buffers.addresses,
         time, sequences, features, weights.hidden, unit, 0, sequences, 0, unit // form.lanes,
-        ahead, int(reverse), int(buffers.gates.nbytes > LARGE),
+        ahead, int(reverse), int(buffers.gates.nbytes > LARGE), 0, 1,
     )  # fmt: skip
 
 
@@ -163,12 +171,8 @@ def forward_pass(
 ) -> None:
     """Fill the buffers, whose initial states are set, from a contiguous x (time, sequence, feature)."""
     arguments = forward_arguments(form, weights, x, buffers, reverse=reverse)
-    code = forward_code(form, slots)
-
-    def run(first: int, last: int) -> None:
-        code(form, slots, arguments._replace(first_row=first, last_row=last))
-
-    divide_rows(run, arguments.sequences, 4.0 * x.size * arguments.unit * (1 + weights.hidden / arguments.features))
+    multiplications = 4.0 * x.size * arguments.unit * (1 + weights.hidden / arguments.features)
+    _divide(forward_code(form, slots), form, slots, arguments, multiplications)
 
 
 def backward_pass(
@@ -203,16 +207,31 @@ def backward_pass(
     arguments = BackwardArguments(
         *buffers.addresses[:3], _address(recurrent),
         _address(given.gates), _address(given.c), _address(given.h), _address(d_pre), _address(d_h), _address(d_c),
-        time, sequences, unit, wide, 0, sequences, int(reverse),
+        time, sequences, unit, wide, 0, sequences, 0, recurrent.shape[0], int(reverse), 0, 1,
     )  # fmt: skip
-
-    code = backward_code(form, slots)
-
-    def run(first: int, end: int) -> None:
-        code(form, slots, arguments._replace(first_row=first, last_row=end))
-
-    divide_rows(run, sequences, 4.0 * time * sequences * unit * wide)
+    _divide(backward_code(form, slots), form, slots, arguments, 4.0 * time * sequences * unit * wide)
     return d_pre, d_h, d_c
+
+
+def _divide(
+    code: Callable[..., None], form: Format, slots: Slots, a: ForwardArguments | BackwardArguments,
+    multiplications: float,
+) -> None:  # fmt: skip
+    """Run a pass on several threads, each with its own sequences, or with few sequences each with its own units."""
+    if a.sequences >= (SHARED_BELOW if a.unit < WIDE else SHARED_BELOW_IF_WIDE):
+
+        def run_rows(first: int, last: int, _threads: int) -> None:
+            code(form, slots, a._replace(first_row=first, last_row=last))
+
+        divide(run_rows, a.sequences, multiplications)
+        return
+    counter = np.zeros(1, np.int64)
+    barrier = _address(counter)
+
+    def run_units(first: int, last: int, threads: int) -> None:
+        code(form, slots, a._replace(first_block=first, last_block=last, barrier=barrier, threads=threads))
+
+    divide(run_units, a.last_block, multiplications if multiplications >= WORTH_SHARING * a.time else 0.0)
 
 
 def _address(array: np.ndarray | None) -> int:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from tallycell.kernels.cpu.compiling import compiled, inlined
 from tallycell.kernels.cpu.memory import aligned
 from tallycell.kernels.cpu.packing import pack_recurrent
-from tallycell.kernels.cpu.threads import divide_rows
+from tallycell.kernels.cpu.threads import divide
 from tallycell.kernels.cpu.tile import MOST_ROWS, rows_of_tile, run_tile
 from tallycell.kernels.cpu.transpose import address_of, transpose_square
 from tallycell.kernels.cpu.vector import Format, lanes_of, size_of, tile_gates_of, vload, vstore
@@ -35,10 +35,10 @@ def input_gradient(form: Format, d_pre: Gradient, weight_ih: Float[np.ndarray, "
     form = _tile_for(form, features)
     panels = pack_recurrent(weight_ih, form)
 
-    def run(first: int, last: int) -> None:
+    def run(first: int, last: int, _threads: int) -> None:
         _run_input(form, left[first:last], panels, out[first:last])
 
-    divide_rows(run, rows, multiplications)
+    divide(run, rows, multiplications)
     return out
 
 
@@ -71,11 +71,11 @@ def weight_gradients(
     width = form.gates * form.lanes
     blocks = sum(-(-number // width) for number in columns)
 
-    def run(first: int, last: int) -> None:
+    def run(first: int, last: int, _threads: int) -> None:
         _run_weights(form, d_pre, units, (x, h), outs, sums, (first, last))
 
     # Each thread turns d_pre for itself: little, beside the products of a whole block.
-    divide_rows(run, blocks, multiplications)
+    divide(run, blocks, multiplications)
     return (*outs, np.ascontiguousarray(sums[:, :units]).reshape(-1))
 
 
