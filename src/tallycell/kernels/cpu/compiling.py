@@ -36,8 +36,8 @@ def inlined(function: Compilable) -> Compilable:
 
 
 def shared(function: Compilable) -> Compilable:
-    """Compile a large function once for all that call it."""
-    return cast(Compilable, njit(function))
+    """Compile a large function once for all that call it; unless told, Numba inlines it where the caller is inlined."""
+    return cast(Compilable, njit(forceinline=False)(function))
 
 
 def entry_point(function: Compilable, *arguments: Any) -> Compilable:
