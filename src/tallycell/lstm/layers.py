@@ -109,12 +109,13 @@ def run_on_kernel(
     inputs = (steps, *weights.values(), h_0, c_0)
     if isinstance(plan, PlanText):
         ran = Ran(*torch.ops.tallycell.lstm_layer(steps, *_summed(weights, x.dtype), h_0, c_0, plan.text))
+        ran = ran.without_initial(reverse=plan.reverse)
     elif torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
         ran = Ran(*LayerFunction.apply(steps, *_summed(weights, x.dtype), h_0, c_0, plan))  # type: ignore[no-untyped-call]
     else:
         panels = (packed or PackedOnce()).panels(list(weights.values()), x.dtype)
-        ran = run_forward(steps, panels, h_0, c_0, plan)
-    return _views(ran, weights["weight_hh"].shape[1], order, reverse=plan.reverse, keep=keep)
+        ran = run_forward(steps, panels, h_0, c_0, plan).without_initial(reverse=plan.reverse)
+    return _views(ran, weights["weight_hh"].shape[1], order, keep=keep)
 
 
 def _summed(weights: dict[str, Tensor], dtype: torch.dtype) -> Weights:
@@ -122,19 +123,18 @@ def _summed(weights: dict[str, Tensor], dtype: torch.dtype) -> Weights:
     return Weights(ih, hh, biases[0] + biases[1] if biases else None)
 
 
-def _views(ran: Ran, units: int, order: Order | None, *, reverse: bool, keep: Iterable[str]) -> LayerSteps:
+def _views(ran: Ran, units: int, order: Order | None, *, keep: Iterable[str]) -> LayerSteps:
     """Take what was asked for out of the buffers, so that autograd brings one gradient for each buffer."""
-    c, h = (state[:-1] if reverse else state[1:] for state in (ran.c, ran.h))
-    values = {"h": h}
+    values = {"h": ran.h}
     if keep:
         i, f, g, o = ran.gates.unbind(2)
-        values |= {"i": i, "f": f, "g": g, "o": o, "c": c}
+        values |= {"i": i, "f": f, "g": g, "o": o, "c": ran.c}
     # Where torch compiles, how far units are padded is decided where the program will run.
-    if h.shape[-1] != units or torch.compiler.is_compiling():
+    if ran.h.shape[-1] != units or torch.compiler.is_compiling():
         values = {name: value[..., :units] for name, value in values.items()}
     if order is None:
         return LayerSteps(values, ran.h_n, ran.c_n)
-    last = (order.last(state)[..., :units] for state in (h, c))
+    last = (order.last(state)[..., :units] for state in (ran.h, ran.c))
     return LayerSteps({name: order.gather(value) for name, value in values.items()}, *last)
 
 

@@ -22,6 +22,7 @@ from tallycell.kernels.cpu.packing import (
     pack_recurrent,
     pack_weights,
     padded_size,
+    tile_for,
 )
 from tallycell.kernels.cpu.passes import Buffers, Gradients, Slots, backward_pass, forward_pass, new_buffers, set_state
 from tallycell.kernels.cpu.products import input_gradient, weight_gradients
@@ -63,6 +64,16 @@ class Ran(NamedTuple):
     h: Tensor
     h_n: Tensor
     c_n: Tensor
+
+    def without_initial(self, *, reverse: bool) -> "Ran":
+        """Give c and h after each step only: (time, sequence, unit)."""
+        after = _after(reverse=reverse)
+        return self._replace(c=self.c[after], h=self.h[after])
+
+
+def _after(*, reverse: bool) -> slice:
+    """Where c and h after each step stand, among those with the initial ones."""
+    return slice(None, -1) if reverse else slice(1, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +202,7 @@ def run_backward(
     Parameters
     ----------
     gradients
-        To gates, c, h, h_n and c_n of :class:`Ran`; None means zero.
+        To gates, c and h after each step, h_n and c_n of :class:`Ran`; None means zero.
     buffers
         Its gates, pre, c and h.
     inputs
@@ -202,14 +213,15 @@ def run_backward(
         That of the forward pass.
     """
     x, weight_ih, weight_hh = (_array(tensor) for tensor in inputs)
-    form, (time, sequences, features), units = host_format(str(x.dtype)), x.shape, weight_hh.shape[1]
+    (time, sequences, features), units = x.shape, weight_hh.shape[1]
+    form = host_format(str(x.dtype))
+    narrow = tile_for(units, form)
     gates, pre, c, h = (_array(buffer) for buffer in buffers)
-    d_gates, d_c, d_h, *last = (None if gradient is None else _array(gradient) for gradient in gradients)
-    after, before = (slice(None, -1), slice(1, None))[:: 1 if plan.reverse else -1]
-    given = Gradients(d_gates, *(None if state is None else state[after] for state in (d_c, d_h)))
-    stored, recurrent = Buffers.of(gates, pre if pre.size else None, c, h), pack_recurrent(weight_hh, form)
+    *given, d_h_n, d_c_n = (None if gradient is None else _array(gradient) for gradient in gradients)
+    before = _after(reverse=not plan.reverse)
+    stored, recurrent = Buffers.of(gates, pre if pre.size else None, c, h), pack_recurrent(weight_hh, narrow)
     d_pre, d_h_0, d_c_0 = backward_pass(
-        form, plan.slots, recurrent, stored, given, last=(last[0], last[1]), reverse=plan.reverse
+        narrow, plan.slots, recurrent, stored, Gradients(*given), last=(d_h_n, d_c_n), reverse=plan.reverse
     )
     by_row = d_pre.reshape(time * sequences, 4, -1)
     d_x = input_gradient(form, by_row, weight_ih).reshape(x.shape) if needed[0] else np.empty(0, x.dtype)
@@ -224,6 +236,7 @@ def run_backward(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Keep the inputs and the buffers for the way back."""
     *tensors, plan = inputs
     ctx.plan = plan
     ctx.set_materialize_grads(False)
@@ -241,11 +254,12 @@ class LayerFunction(torch.autograd.Function):
     # With ctx and not with setup_context, whose arguments torch binds by inspection: 40 microseconds a call.
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        """Run all steps and keep the buffers; x, weight_ih, weight_hh, bias or None, h_0, c_0 or None, the plan."""
+        """Run all steps; inputs: x, weight_ih, weight_hh, bias or None, h_0 and c_0 or None, the plan."""
         x, weight_ih, weight_hh, bias, h_0, c_0, plan = inputs
-        output = tuple(_own_memory(run_forward(x, pack(Weights(weight_ih, weight_hh, bias)), h_0, c_0, plan)))
-        _save(ctx, inputs, output)
-        return output
+        ran = _own_memory(run_forward(x, pack(Weights(weight_ih, weight_hh, bias)), h_0, c_0, plan))
+        _save(ctx, inputs, ran)
+        # Sliced here and not on the graph, where the gradient would be copied into one of a step more.
+        return tuple(ran.without_initial(reverse=plan.reverse))
 
     @staticmethod
     def backward(ctx: Any, d_gates: Tensor, _: Tensor, d_c: Tensor, d_h: Tensor, *last: Tensor) -> Any:
@@ -269,13 +283,8 @@ def _differentiable_gradients(ctx: Any, given: Sequence[Tensor | None]) -> tuple
         steps, ends = run_layer(layer, x.flatten(0, 1), [sequences] * time, state=states, reverse=plan.reverse)
     gates = torch.stack([torch.stack([step.i, step.f, step.g, step.o], dim=1) for step in steps])
     results = (gates, *(torch.stack([getattr(step, name) for step in steps]) for name in ("c", "h")), *ends)
-    after = slice(None, -1) if plan.reverse else slice(1, None)
-    d_gates, d_c, d_h, *last = given
-    wanted = [
-        None if d_gates is None else d_gates[..., :units],
-        *(None if state is None else state[after, :, :units] for state in (d_c, d_h)),
-        *last,
-    ]
+    *of_steps, d_h_n, d_c_n = given
+    wanted = [*(None if gradient is None else gradient[..., :units] for gradient in of_steps), d_h_n, d_c_n]
     there = [(result, gradient) for result, gradient in zip(results, wanted, strict=True) if gradient is not None]
     asked = [k for k, needed in enumerate(ctx.needs_input_grad) if needed]
     found = torch.autograd.grad(
@@ -340,7 +349,8 @@ def _(
 
 
 def _backward_of_operation(ctx: Any, d_gates: Tensor, _: Tensor, d_c: Tensor, d_h: Tensor, *last: Tensor) -> Any:
-    given, saved = [d_gates, d_c, d_h, *last], list(ctx.saved_tensors)
+    after, saved = _after(reverse=json.loads(ctx.plan)[-2]), list(ctx.saved_tensors)
+    given = [d_gates, *(None if state is None else state[after] for state in (d_c, d_h)), *last]
     needed = list(ctx.needs_input_grad[:3])
     return _as_asked(ctx, lstm_layer_backward(given, saved[6:], saved[:3], needed, ctx.plan))
 

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Int
 
 from tallycell.kernels.cpu.memory import aligned
-from tallycell.kernels.cpu.packing import pack_recurrent, packed_weights, padded_size
+from tallycell.kernels.cpu.packing import pack_recurrent, packed_weights, padded_size, tile_for
 from tallycell.kernels.cpu.passes import Buffers, Gradients, backward_pass, forward_pass, new_buffers, set_state
+from tallycell.kernels.cpu.products import input_gradient, weight_gradients
 from tallycell.kernels.cpu.readiness import slots_of
 from tallycell.kernels.cpu.slots import compiles
 from tallycell.kernels.cpu.vector import Format, host_format
@@ -67,25 +68,27 @@ def lstm_backward(layer: LayerParameters, inputs: LayerInput, steps: Steps, grad
     if buffers is None:
         buffers = _as_buffers(form, layer, inputs, steps, order, reverse=reverse)
     given = _as_gradients(form, layer, gradient, inputs, order)
-    recurrent = pack_recurrent(layer.weight_hh, form)
+    narrow = tile_for(layer.hidden_size, form)
+    recurrent = pack_recurrent(layer.weight_hh, narrow)
     last = (gradient.h_n, gradient.c_n)
     if inputs.lengths is not None:
         given, last = _move_last(form, given, last, buffers, inputs.lengths), (None, None)
     slots = slots_of(layer.activations)
-    d_pre, d_h, d_c = backward_pass(form, slots, recurrent, buffers, given, last=last, reverse=reverse)
+    d_pre, d_h, d_c = backward_pass(narrow, slots, recurrent, buffers, given, last=last, reverse=reverse)
 
     units = layer.hidden_size
-    x = inputs.x if order is None else _reorder(inputs.x, order, inputs.lengths)
-    h_before = buffers.before(reverse=reverse)[1][..., :units].reshape(-1, units)
-    flat = d_pre[..., :units].reshape(-1, 4 * units)
-    d_x = (flat @ layer.weight_ih).reshape(x.shape)
+    x = np.ascontiguousarray(inputs.x) if order is None else _reorder(inputs.x, order, inputs.lengths)
+    h_before = buffers.before(reverse=reverse)[1]
+    by_row, read = d_pre.reshape(-1, *d_pre.shape[2:]), x.reshape(-1, x.shape[2])
+    d_x = input_gradient(form, by_row, layer.weight_ih).reshape(x.shape)
+    weight_ih, weight_hh, bias = weight_gradients(form, by_row, read, h_before.reshape(len(read), -1), units=units)
     return LayerGradients(
         x=d_x if order is None else _restore(d_x, order, inputs.lengths, 0.0),
         h_0=d_h[:, :units],
         c_0=d_c[:, :units],
-        weight_ih=flat.T @ x.reshape(-1, x.shape[2]),
-        weight_hh=flat.T @ h_before,
-        bias=flat.sum(0),
+        weight_ih=weight_ih,
+        weight_hh=weight_hh,
+        bias=bias,
         weight_hr=None,
         weight_ch=None,
     )

@@ -1,7 +1,7 @@
 """Weights and arrays as the tile reads and writes them: in panels, padded to whole vectors, aligned."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -60,6 +60,11 @@ def _fill_gates(form, weight, units, length, panels):
                     for lane in range(rows):
                         panels[place + lane] = weight[(first + gate * units + lane) * length + k]
                     panels[place + rows : place + lanes] = 0
+
+
+def tile_for(columns: int, form: Format) -> Format:
+    """Give the form of a product's tile, which is not wider than its result has to be."""
+    return replace(form, gates=2) if columns <= 2 * form.lanes else form
 
 
 def pack_recurrent(weight: np.ndarray, form: Format) -> np.ndarray:

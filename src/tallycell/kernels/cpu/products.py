@@ -4,14 +4,12 @@ They could be left to BLAS, and on some processors that costs half the speed: wh
 instructions depends on who made the processor.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float
 
 from tallycell.kernels.cpu.compiling import compiled, inlined
 from tallycell.kernels.cpu.memory import aligned
-from tallycell.kernels.cpu.packing import pack_recurrent
+from tallycell.kernels.cpu.packing import pack_recurrent, tile_for
 from tallycell.kernels.cpu.threads import divide
 from tallycell.kernels.cpu.tile import MOST_ROWS, rows_of_tile, run_tile
 from tallycell.kernels.cpu.transpose import address_of, transpose_square
@@ -32,7 +30,7 @@ def input_gradient(form: Format, d_pre: Gradient, weight_ih: Float[np.ndarray, "
     multiplications = float(left.size) * features
     if multiplications < WORTH_PACKING:
         return np.matmul(d_pre[:, :, : gates // 4].reshape(rows, gates), weight_ih, out=out)
-    form = _tile_for(form, features)
+    form = tile_for(features, form)
     panels = pack_recurrent(weight_ih, form)
 
     def run(first: int, last: int, _threads: int) -> None:
@@ -66,7 +64,7 @@ def weight_gradients(
         for right, out in zip((x, h[:, :units]), outs, strict=True):
             np.matmul(left.T, right, out=out)
         return (*outs, left.sum(0))
-    form = _tile_for(form, max(columns))
+    form = tile_for(max(columns), form)
     sums = np.zeros((4, d_pre.shape[2]), form.dtype)
     width = form.gates * form.lanes
     blocks = sum(-(-number // width) for number in columns)
@@ -77,11 +75,6 @@ def weight_gradients(
     # Each thread turns d_pre for itself: little, beside the products of a whole block.
     divide(run, blocks, multiplications)
     return (*outs, np.ascontiguousarray(sums[:, :units]).reshape(-1))
-
-
-def _tile_for(form: Format, columns: int) -> Format:
-    """Give the tile that is not wider than it has to be."""
-    return replace(form, gates=2) if columns <= 2 * form.lanes else form
 
 
 @inlined
