@@ -160,6 +160,16 @@ def test_packed_weights_hold_each_weight_once(lanes, gates):
     assert np.count_nonzero(back) == square.size
 
 
+def test_weights_are_packed_once(monkeypatch):
+    weights = {"weight_ih_l0": np.ones((20, 3)), "weight_hh_l0": np.zeros((20, 5))}
+    parameters, x, packed = tc.LSTMParameters(weights), np.zeros((4, 2, 3)), []
+    pack = packing.pack_weights
+    monkeypatch.setattr(packing, "pack_weights", lambda *arguments: packed.append(1) or pack(*arguments))
+    for _ in range(3):
+        tc.record_trace(parameters, x)
+    assert len(packed) == 1
+
+
 def test_memory_is_aligned_and_comes_back_only_when_nobody_holds_it():
     pool = memory.Pool(1 << 30)
     first, at = pool.lend((1 << 20,), np.dtype(np.uint8))

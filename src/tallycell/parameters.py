@@ -187,6 +187,7 @@ class LSTMParameters:
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ParameterError(f"{name} is {bound}; give a positive bound, or None not to clip")
+        object.__setattr__(self, "_layers", {})
 
     @property
     def input_size(self) -> int:
@@ -239,20 +240,27 @@ class LSTMParameters:
         return self.weights["weight_ih_l0"].dtype
 
     def layer(self, layer: int, direction: int = 0) -> LayerParameters:
-        """One layer in one direction (0 forward, 1 reverse); ParameterError if there is none."""
+        """One layer in one direction (0 forward, 1 reverse); ParameterError if there is none.
+
+        It is the same object at every call: kernels keep what they make of it, such as its weights in panels.
+        """
+        layers: dict[tuple[int, int], LayerParameters] = self._layers  # type: ignore[attr-defined]
+        if (layer, direction) in layers:
+            return layers[layer, direction]
         if not (0 <= layer < self.num_layers and 0 <= direction < self.num_directions):
             raise ParameterError(
                 f"no layer {layer}, direction {direction}: this LSTM has {self.num_layers} layers and "
                 f"{self.num_directions} directions, counted from 0"
             )
         found = {kind: self.weights.get(parameter_name(kind, layer, direction)) for kind in PARAMETER_KINDS}
-        return LayerParameters(
+        made = LayerParameters(
             **found,  # type: ignore[arg-type]
             activations=self.slots(direction),
             forget_gate=self.forget_gate,
             clip_pre=self.clip_pre,
             clip_cell=self.clip_cell,
         )
+        return layers.setdefault((layer, direction), made)
 
     def slots(self, direction: int = 0) -> Activations:
         """Activations of a direction."""
