@@ -108,7 +108,7 @@ class Activation:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the code of value and derivative and of the numbers they close over."""
+        """Hash of the code of value and derivative, of the functions they call and the numbers they use."""
         content = repr([_content(self.value), _content(self.derivative)])
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -129,14 +129,19 @@ class Activation:
         return _by_name, (self.name, dict(self.constants))
 
 
-def _content(function: Any) -> object:
-    """Tell what a function computes, as far as its code and its closure tell."""
-    if isinstance(function, CodeType):
-        return function.co_code, [_content(constant) for constant in function.co_consts], function.co_names
+def _content(thing: Any, seen: frozenset[int] = frozenset()) -> object:
+    """Tell what a function computes: its code, what it closes over, and what its code names in its module."""
+    if isinstance(thing, CodeType):
+        return thing.co_code, [_content(constant, seen) for constant in thing.co_consts], thing.co_names
+    function = getattr(thing, "py_func", thing)  # of one compiled by Numba
     code = getattr(function, "__code__", None)
-    if code is None:  # a number or a name in the code, or a function that is not Python's, such as np.tanh
-        return repr(function)
-    return _content(code), [_content(cell.cell_contents) for cell in function.__closure__ or ()]
+    if code is None or id(function) in seen:
+        # A number, or a function that is not Python's, such as np.tanh; an address in a repr differs by process.
+        return getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or repr(thing)
+    seen |= {id(function)}
+    closed_over = [_content(cell.cell_contents, seen) for cell in function.__closure__ or ()]
+    named = [_content(function.__globals__[name], seen) for name in code.co_names if name in function.__globals__]
+    return _content(code, seen), closed_over, named
 
 
 _FAMILIES: dict[str, Callable[..., Activation]] = {}
