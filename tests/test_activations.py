@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 from collections.abc import Callable
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -313,3 +314,18 @@ def test_a_constant_that_is_not_the_functions_is_answered_with_those_it_has():
         activation("elu", beta=1.0)
     with pytest.raises(ActivationError, match=r"'tanh' got the constants alpha; those it has are: none"):
         activation("tanh", alpha=1.0)
+
+
+def test_fingerprint_changes_with_a_function_or_number_that_is_only_called():
+    def fingerprint(**scope):
+        value = FunctionType((lambda x: helper(x, RATE)).__code__, scope)  # noqa: F821  named in the scope
+        return Activation("own_steep", value, lambda x, y: 1 - y * y, (-1.0, 1.0)).fingerprint
+
+    def gentle(x, slope):
+        return np.tanh(slope * x)
+
+    def steep(x, slope):
+        return np.tanh(slope + x)
+
+    assert fingerprint(helper=gentle, RATE=2.0) == fingerprint(helper=gentle, RATE=2.0)
+    assert len({fingerprint(helper=f, RATE=rate) for f in (gentle, steep) for rate in (2.0, 3.0)}) == 4
