@@ -26,7 +26,7 @@ def liveliest(depth: np.ndarray) -> int:
 
 def main(target: str) -> None:
     mpl.use("Agg")
-    subject = open_input(None, None, None)
+    subject = open_input()
     trace = subject.record()
     unit = tc.read_units(trace, subject.tokens, subject.quantities).leaders()["bracket depth"]
     cell = next(cell for cell in iterate_cells(trace) if cell.unit == unit.unit)

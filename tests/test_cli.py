@@ -143,7 +143,8 @@ def test_network_that_never_moves_is_read_to_the_end(run, tmp_path):
     assert (status, err) == (0, "")
     assert "LSTM of 1 unit, 1 layer" in out
     assert "1 constant" in out
-    assert out.splitlines()[-1].split() == ["6", "writes,", "5", "keeps", "12", "nan", "nan%"]
+    assert out.splitlines()[-1] == "  no cell moves where a tally could be tested, so there is nothing to explain"
+    assert "nan" not in out
 
 
 def test_byte_order_mark_is_no_symbol(run, model, tmp_path):
@@ -178,7 +179,8 @@ def test_control_characters_do_not_break_the_rows():
 def test_help_says_each_command_in_a_whole_sentence(run):
     status, out, _ = run("--help")
     assert status == 0
-    assert "read   Say what each unit of an LSTM counts.\n" in out
+    assert "read     Say what each unit of an LSTM counts.\n" in out
+    assert "inspect  Print what a model file holds.\n" in out
     assert "print the version" in out
 
 

@@ -18,21 +18,35 @@ def shown():
     return re.findall(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize(("arguments", "excerpt"), [((), 0), (("--unit", "0.27"), 1)])
-def test_excerpts_are_what_the_command_prints(monkeypatch, capsys, arguments, excerpt):
-    monkeypatch.setattr(sys, "argv", ["tallycell", "read", *arguments])
+def check_excerpt(excerpt, arguments, monkeypatch, capsys):
+    """Assert that the command prints each line of an excerpt."""
+    monkeypatch.setattr(sys, "argv", ["tallycell", "read", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         main()
     assert not stop.value.code
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     without_numbers = [NUMBER.sub("#", line) for line in printed]
-    for line in shown()[excerpt].splitlines():
+    for line in excerpt.splitlines():
         places = [k for k, other in enumerate(without_numbers) if other == NUMBER.sub("#", line)]
         assert places, f"no such line is printed: {line}"
         # Another processor sums in another order: the last digit of a figure may differ by a little.
         said = [float(number) for number in NUMBER.findall(line)]
         found = [[float(number) for number in NUMBER.findall(printed[k])] for k in places]
         assert any(said == pytest.approx(numbers, abs=0.02, rel=0.05) for numbers in found), (line, found)
+
+
+@pytest.mark.parametrize(("arguments", "excerpt"), [((), 0), (("--unit", "0.27"), 1)])
+def test_excerpts_are_what_the_command_prints(monkeypatch, capsys, arguments, excerpt):
+    check_excerpt(shown()[excerpt], arguments, monkeypatch, capsys)
+
+
+@pytest.mark.models
+def test_excerpt_of_the_voice_detector_is_what_the_command_prints(monkeypatch, capsys, pypi_model):
+    pytest.importorskip("onnxruntime")
+    model = pypi_model("silero-vad", "6.2.3") / "silero_vad" / "data" / "silero_vad.onnx"
+    (command,) = re.findall(r"tallycell read silero_vad.onnx (.*)", README.read_text(encoding="utf-8"))
+    monkeypatch.chdir(README.parent)
+    check_excerpt(shown()[2], [model, *command.split()], monkeypatch, capsys)
 
 
 def test_first_two_shell_blocks_install_run_and_test():

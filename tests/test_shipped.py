@@ -18,7 +18,7 @@ SHIPPED = files("tallycell") / "shipped"
 @cache
 def reading():
     """The default reading, its trace and its text; recorded once for all tests."""
-    subject = open_input(None, None, None)
+    subject = open_input()
     trace = subject.record()
     return tc.read_units(trace, subject.tokens, subject.quantities), trace, subject
 

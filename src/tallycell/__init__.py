@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tallycell.activations import activation, register_activation
     from tallycell.layout import Layout
-    from tallycell.loaders import load, save
+    from tallycell.loaders import Tapped, load, save, tap, to_keras_weights, to_onnx
     from tallycell.lstm import LSTM
     from tallycell.parameters import Activations, LSTMParameters
     from tallycell.reading import read_events, read_saturation, read_units
     from tallycell.recogniser import Recogniser
     from tallycell.streaming import LSTMState, StateWarning, StateWatch, Stream, step, steps
     from tallycell.trace import Hold, Record, open_trace, record_trace, save_trace
+    from tallycell.trace.capture import capture
 
 __version__ = "0.1.0"
 
@@ -31,7 +32,9 @@ __all__ = [
     "StateWarning",
     "StateWatch",
     "Stream",
+    "Tapped",
     "activation",
+    "capture",
     "load",
     "open_trace",
     "read_events",
@@ -43,6 +46,9 @@ __all__ = [
     "save_trace",
     "step",
     "steps",
+    "tap",
+    "to_keras_weights",
+    "to_onnx",
 ]
 
 _HOME = {
@@ -51,6 +57,10 @@ _HOME = {
     "Layout": "layout",
     "load": "loaders",
     "save": "loaders",
+    "Tapped": "loaders",
+    "tap": "loaders",
+    "to_onnx": "loaders",
+    "to_keras_weights": "loaders",
     "LSTM": "lstm",
     "Activations": "parameters",
     "LSTMParameters": "parameters",
@@ -66,6 +76,7 @@ _HOME = {
     "steps": "streaming",
     "Hold": "trace",
     "Record": "trace",
+    "capture": "trace.capture",
     "open_trace": "trace",
     "record_trace": "trace",
     "save_trace": "trace",

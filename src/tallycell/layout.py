@@ -118,13 +118,15 @@ def _inside(kind: str) -> str:
 
 
 def _reorder(weight: np.ndarray, source: str, target: str) -> np.ndarray:
-    if weight.shape[0] % len(source):
-        raise ParameterError(f"a weight has {weight.shape[0]} rows, which {len(source)} gates cannot share evenly")
+    rows = weight.shape[0] if weight.ndim else 1
+    if rows % len(source):
+        raise ParameterError(f"a weight has {rows} rows, which {len(source)} gates cannot share evenly")
     blocks = np.split(weight, len(source))
     return np.concatenate([blocks[source.index(gate)] for gate in target])
 
 
 def _add_to_forget_gate(bias: np.ndarray, amount: float) -> np.ndarray:
     blocks = np.split(bias, 4)
-    blocks[GATES.index("f")] = blocks[GATES.index("f")] + np.asarray(amount, dtype=bias.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are refused where parameters are made
+        blocks[GATES.index("f")] = blocks[GATES.index("f")] + np.asarray(amount, dtype=bias.dtype)
     return np.concatenate(blocks)

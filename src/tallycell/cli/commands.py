@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import tallycell
-from tallycell.cli.inputs import open_array, open_input, open_text
+from tallycell.cli.inputs import open_input, source_of
+from tallycell.cli.options import Feeding, Opening, Showing, Source, with_groups
 from tallycell.errors import InputError
 
 app = typer.Typer(
@@ -21,10 +22,9 @@ app = typer.Typer(
 
 PLAIN_WIDTH = 110  # columns where the output is no terminal
 
-MODEL_HELP = "safetensors, or a torch state_dict"
-Model = Annotated[Path | None, typer.Argument(help=f"{MODEL_HELP}; the shipped model if not given")]
-Text = Annotated[Path | None, typer.Option("--text", help="text to read, UTF-8; needs a model with an alphabet")]
-Array = Annotated[Path | None, typer.Option("--array", help="input as npy, npz or csv: (time, feature)")]
+MODEL_HELP = "a file of any format that tallycell reads, or a folder of raw tensors"
+Model = Annotated[Path, typer.Argument(help=MODEL_HELP)]
+OptionalModel = Annotated[Path | None, typer.Argument(help=f"{MODEL_HELP}; the shipped model if not given")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -43,23 +43,19 @@ def _common(
 
 
 @app.command(short_help="Say what each unit of an LSTM counts.")
+@with_groups
 def read(
-    model: Model = None,
-    text: Text = None,
-    array: Array = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the whole reading as JSON")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="print one row a unit as CSV")] = False,
-    unit: Annotated[str | None, typer.Option("--unit", metavar="L.U", help="one unit in depth, such as 0.27")] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="how many units to show")] = 10,
-) -> None:
+    *, model: OptionalModel = None, source: Source, opening: Opening, feeding: Feeding, showing: Showing
+) -> None:  # fmt: skip
     """Say what each unit of an LSTM counts; with no model named, of the model and text that are shipped."""
     from tallycell.cli import report, unit_view
     from tallycell.reading import read_saturation, read_units
 
-    if sum((as_json, as_csv, unit is not None)) > 1:
+    if sum((showing.as_json, showing.as_csv, showing.unit is not None)) > 1:
         raise InputError("got more than one of --json, --csv and --unit; choose one")
-    subject = open_input(model, text, array)
     with _progress() as advance:
+        advance("opening the model", None)
+        subject = open_input(model, source, opening, feeding)
         advance("recording the trace", None)
         trace = subject.record()
         advance("reading saturation", None)
@@ -68,33 +64,57 @@ def read(
             trace, subject.tokens, subject.quantities,
             progress=lambda done, total: advance("reading units", (done, total)),
         )  # fmt: skip
-    if as_json:
+    if showing.as_json:
         sys.stdout.write(report.to_json(subject, saturation, reading) + "\n")
-    elif as_csv:
+    elif showing.as_csv:
         sys.stdout.write(report.to_csv(reading))
-    elif unit is not None:
-        unit_view.print_unit(_console(), subject, trace, reading.unit(unit))
+    elif showing.unit is not None:
+        unit_view.print_unit(_console(), subject, trace, reading.unit(showing.unit))
     else:
-        report.print_reading(_console(), subject, saturation, reading, top=top)
+        report.print_reading(_console(), subject, saturation, reading, top=showing.top)
 
 
 @app.command()
+@with_groups
 def trace(
-    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="npy, npz or csv (time, feature); else a text")],
+    model: Model,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="npy, npz or csv (time, feature); wav; else a text")],
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Zarr store to write")],
+    opening: Opening,
+    feeding: Feeding,
 ) -> None:
     """Record every gate and state of every step into a Zarr store."""
     from tallycell.trace import save_trace
 
-    subject = open_array(model, source) if source.suffix in (".npy", ".npz", ".csv") else open_text(model, source)
     with _progress() as advance:
+        advance("opening the model", None)
+        subject = open_input(model, source_of(source), opening, feeding)
         advance("recording the trace", None)
-        recorded = subject.record()
+        recorded = subject.record(keep_x=subject.tokens is None)
         advance(f"writing {output}", None)
         save_trace(recorded, output)
     sizes = ", ".join(f"{size} {name}" for name, size in recorded.sizes.items())
     typer.echo(f"{output}: {', '.join(map(str, recorded.data_vars))} over {sizes}")
+
+
+@app.command(short_help="Print what a model file holds.")
+@with_groups
+def inspect(
+    model: Model,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+    opening: Opening,
+) -> None:
+    """Print what a model file holds: its LSTMs by path, what surrounds them, and what cannot be read and why."""
+    from tallycell.cli import inspect_view
+    from tallycell.loaders.formats import recognise
+
+    loaded = opening.load(model)
+    if as_json:
+        sys.stdout.write(inspect_view.to_json(loaded, recognise(model)) + "\n")
+    else:
+        inspect_view.print_model(_console(), loaded, recognise(model))
 
 
 def _console() -> Console:

@@ -1,15 +1,17 @@
 """What a command is asked to read: a model, and something for it to read."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tallycell.errors import FormatError, InputError
-from tallycell.loaders import LoadedModel, load
+from tallycell.cli.arrays import ARRAY_READERS, read_array, require_file
+from tallycell.cli.options import Feeding, Opening, Source
+from tallycell.errors import InputError
+from tallycell.loaders import LoadedModel
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 
@@ -29,15 +31,25 @@ class Subject:
     model
         What runs.
     x
-        Its input, an array or a DataArray.
+        Its input, an array or a DataArray, in the order in which the LSTM reads it.
     model_name, input_name
         How to call them.
     tokens
-        The symbol of each step, or None for an array.
+        The symbol of each step, or None where none are read.
     quantities
-        Known quantities of the text.
+        Known quantities of the text or the sound.
     unknown_share
-        Share of symbols outside the alphabet, or None for an array.
+        Share of symbols outside the alphabet, or None where none are read.
+    left_out
+        Whether those were left out, because the model has no symbol that stands for them.
+    heard, step_seconds
+        What was heard, in words, and how long a step of it is; None where it is no sound.
+    path
+        Which LSTM of the model this is, or None if it has only one.
+    reverse
+        Whether x, tokens and quantities were turned round because the LSTM reads from the last step.
+    state, lengths
+        Initial states and steps of each sequence, as :func:`~tallycell.trace.record_trace` takes them.
     """
 
     model: LSTMParameters | Recogniser
@@ -47,97 +59,154 @@ class Subject:
     tokens: list[str] | None = None
     quantities: Mapping[str, np.ndarray] = field(default_factory=dict)
     unknown_share: float | None = None
+    left_out: bool = False
+    heard: str | None = None
+    step_seconds: float | None = None
+    path: str | None = None
+    reverse: bool = False
+    state: tuple[np.ndarray, np.ndarray] | None = None
+    lengths: np.ndarray | None = None
 
     @property
     def parameters(self) -> LSTMParameters:
         """The LSTM itself."""
         return self.model.parameters if isinstance(self.model, Recogniser) else self.model
 
-    def record(self) -> "xr.Dataset":
-        """Run the model on the input; the trace keeps x only where it is what triggers are told by."""
+    def record(self, *, keep_x: bool | None = None) -> "xr.Dataset":
+        """Run the model on the input.
+
+        Parameters
+        ----------
+        keep_x
+            Whether the trace keeps x; by default only where it is what triggers are told by, which is for arrays.
+        """
         from tallycell.trace import Record, record_trace
 
-        variables = ("i", "f", "g", "o", "c", "h") if self.tokens is not None else Record().variables
-        return record_trace(self.model, self.x, record=Record(variables))
+        named = self.tokens is not None or self.heard is not None
+        variables = Record().variables if (not named if keep_x is None else keep_x) else ("i", "f", "g", "o", "c", "h")
+        return record_trace(self.model, self.x, self.state, lengths=self.lengths, record=Record(variables))
+
+    def placed(self, loaded: LoadedModel, path: str) -> "Subject":
+        """Say which LSTM of a file this is, and turn everything round where it reads from the last step."""
+        named = replace(self, path=path if len(loaded) + len(loaded.refused) > 1 else None)
+        if not loaded.places[path].reverse:
+            return named
+        return replace(
+            named,
+            x=self.x[::-1],
+            tokens=None if self.tokens is None else self.tokens[::-1],
+            quantities={name: values[::-1] for name, values in self.quantities.items()},
+            reverse=True,
+        )
 
 
-def open_input(model: Path | None, text: Path | None, array: Path | None) -> Subject:
-    """Put together what ``tallycell read`` was asked for.
+def open_input(
+    model: Path | None = None,
+    source: Source | None = None,
+    opening: Opening | None = None,
+    feeding: Feeding | None = None,
+) -> Subject:
+    """Put together what ``tallycell read`` was asked for; the shipped model and text where nothing is.
 
     Raises
     ------
     InputError
         If model and input do not fit together.
     """
-    if text is not None and array is not None:
-        raise InputError("got both --text and --array; give one of them")
-    if array is not None:
-        if model is None:
-            raise InputError("--array needs a model: tallycell read MODEL --array FILE")
-        return open_array(model, array)
-    if text is None and model is not None:
-        raise InputError(f"{model} needs something to read: give --text FILE or --array FILE")
-    return open_text(model, text)
+    source, opening, feeding = source or Source(), opening or Opening(), feeding or Feeding()
+    given = [name for name in ("text", "array", "audio") if getattr(source, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"got both --{given[0]} and --{given[1]}; give one of them")
+    if model is None:
+        if given and given[0] != "text":
+            raise InputError(f"--{given[0]} needs a model: tallycell read MODEL --{given[0]} FILE")
+        with as_file(SHIPPED / SHIPPED_MODEL) as path:
+            return open_text(opening.load(path), source.text, "the shipped character model", feeding)
+    if not given:
+        raise InputError(f"{model} needs something to read: give --text FILE or --array FILE or --audio FILE")
+    loaded = opening.load(model)
+    if source.text is not None:
+        return open_text(loaded, source.text, model.name, feeding)
+    if source.array is not None:
+        return open_array(loaded, source.array, model.name, feeding)
+    from tallycell.cli.audio import open_audio
+
+    assert source.audio is not None  # one of the three is given
+    return open_audio(loaded, source.audio, model.name, feeding)
 
 
-def open_text(model: Path | None, text: Path | None) -> Subject:
-    """Open a recogniser and a text; the shipped ones where None is given.
+def source_of(path: Path) -> Source:
+    """Tell by its suffix what a file is for a model: an array, a sound, else a text."""
+    if path.suffix in ARRAY_READERS:
+        return Source(array=path)
+    return Source(audio=path) if path.suffix.lower() == ".wav" else Source(text=path)
+
+
+def choose_lstm(loaded: LoadedModel, wanted: str | None) -> str:
+    """Path of the LSTM that was asked for, or of the only one.
 
     Raises
     ------
     InputError
-        If the model has no alphabet, or the text cannot be read.
+        If there are several and none was asked for, or there is none at the path.
     """
-    loaded, model_name = _open_model(model)
-    if loaded.recogniser is None:
-        raise InputError(f"{model_name} has no alphabet, so it cannot read a text; give its input with --array")
+    if wanted is not None:
+        loaded[wanted]  # refuses a path that is not there, or says why it cannot be read
+        return wanted
+    if len(loaded) == 1:
+        return next(iter(loaded))
+    paths = ", ".join(map(repr, loaded)) or "(none)"
+    raise InputError(f"{loaded.source} holds {len(loaded)} LSTMs, at {paths}; choose one with --lstm PATH")
+
+
+def open_array(loaded: LoadedModel, array: Path, model_name: str, feeding: Feeding) -> Subject:
+    """Put an LSTM and an array of its inputs together.
+
+    Raises
+    ------
+    InputError, FormatError
+        If the array cannot be read, or the LSTM cannot be chosen.
+    """
+    path = choose_lstm(loaded, feeding.lstm)
+    return Subject(loaded.recogniser or loaded[path], read_array(array), model_name, array.name).placed(loaded, path)
+
+
+def open_text(loaded: LoadedModel, text: Path | None, model_name: str, feeding: Feeding) -> Subject:
+    """Put a model that knows its symbols and a text together; the shipped text if None.
+
+    Raises
+    ------
+    InputError
+        If the model does not know its symbols, or the text cannot be read.
+    """
+    path = choose_lstm(loaded, feeding.lstm)
     written = (SHIPPED / SHIPPED_TEXT).read_text(encoding="utf-8") if text is None else _read_text(text)
-    return _text_subject(loaded.recogniser, written, model_name, "the shipped sample" if text is None else text.name)
-
-
-def _text_subject(recogniser: Recogniser, text: str, model_name: str, input_name: str) -> Subject:
+    input_name = "the shipped sample" if text is None else text.name
     from tallycell.reading import text_quantities
 
-    codes = recogniser.encode(text)
-    tokens = [recogniser.alphabet[code] for code in codes.tolist()]
-    unknown = float(np.mean([token == recogniser.unknown for token in tokens]))
-    return Subject(recogniser, recogniser.inputs[codes], model_name, input_name, tokens, text_quantities(text), unknown)
+    quantities = text_quantities(written)
+    if loaded.recogniser is not None:
+        one = loaded.recogniser
+        codes = one.encode(written)
+        tokens = [one.alphabet[code] for code in codes.tolist()]
+        share = float(np.mean([token == one.unknown for token in tokens]))
+        return Subject(one, one.inputs[codes], model_name, input_name, tokens, quantities, share).placed(loaded, path)
+    from tallycell.cli.symbols import encode, run_up_to, symbols_of
 
-
-def open_array(model: Path, array: Path) -> Subject:
-    """Open an LSTM and an array of its inputs.
-
-    Raises
-    ------
-    InputError
-        If the array cannot be read.
-    """
-    loaded, model_name = _open_model(model)
-    readers: dict[str, Callable[[Path], np.ndarray | xr.DataArray]] = {
-        ".npy": _read_npy,
-        ".npz": _read_npz,
-        ".csv": _read_csv,
-    }
-    if array.suffix not in readers:
-        raise InputError(f"{array} is no array that can be read; expected a name ending in {', '.join(readers)}")
-    _require_file(array)
-    return Subject(loaded.recogniser or loaded.lstm, readers[array.suffix](array), model_name, array.name)
-
-
-def _open_model(model: Path | None) -> tuple[LoadedModel, str]:
-    if model is not None:
-        return load(model), model.name
-    with as_file(SHIPPED / SHIPPED_MODEL) as path:
-        return load(path), "the shipped character model"
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path} is not there, or is no file; check the path")
+    symbols, rows, unknown = symbols_of(loaded, model_name)
+    codes = encode(written, symbols, unknown)
+    known = codes >= 0
+    tokens = [symbols[code] for code in codes[known].tolist()]
+    return Subject(
+        loaded[path], run_up_to(loaded, path, rows[codes[known]]), model_name, input_name, tokens,
+        {name: values[known] for name, values in quantities.items()},
+        unknown_share=float(np.mean([token == unknown for token in tokens])) if unknown else 1 - float(known.mean()),
+        left_out=unknown is None,
+    ).placed(loaded, path)  # fmt: skip
 
 
 def _read_text(path: Path) -> str:
-    _require_file(path)
+    require_file(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
@@ -145,48 +214,3 @@ def _read_text(path: Path) -> str:
     if not text:
         raise InputError(f"{path} is empty; give a text with at least one character")
     return text.replace("\r\n", "\n")
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise FormatError(f"{path} is not a NumPy array file without pickles: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise FormatError(f"{path} holds several arrays; give it the suffix .npz")
-    return array
-
-
-def _read_npz(path: Path) -> np.ndarray:
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            name = "x" if "x" in names else names[0] if len(names) == 1 else None
-            if name is None:
-                raise InputError(f"{path} holds the arrays {', '.join(names) or '(none)'}; name the input x")
-            array: np.ndarray = archive[name]
-            return array
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise FormatError(f"{path} is not an archive of NumPy arrays without pickles: {error}") from None
-
-
-def _read_csv(path: Path) -> "xr.DataArray":
-    """One row a step, one column a feature; a first row that is no numbers names the features."""
-    import pandas as pd
-    import xarray as xr
-
-    try:
-        first = pd.read_csv(path, header=None, nrows=1, skipinitialspace=True)
-        named = first.dtypes.map(lambda dtype: dtype.kind not in "iuf").any()
-        table = pd.read_csv(path, header=0 if named else None, skipinitialspace=True)
-        table = table if len(table) else table.astype(np.float64)  # so that it is refused as empty, not as words
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise FormatError(f"{path} is not a table of comma-separated values: {error}") from None
-    if words := [str(name) for name, dtype in table.dtypes.items() if dtype.kind not in "iufb"]:
-        raise InputError(f"column {words[0]!r} of {path} holds something that is no number; leave it out or convert it")
-    names = {"feature": [str(name).lstrip("# ") for name in table.columns]} if named else {}  # NumPy writes "# a,b"
-    return xr.DataArray(table.to_numpy(dtype=np.float64), dims=("time", "feature"), coords=names)

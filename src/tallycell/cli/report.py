@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from rich.text import Text
 
 import tallycell
 from tallycell.cli.inputs import Subject
+from tallycell.cli.inspect_view import activations_of, count, options_of, size_of
 from tallycell.reading import Reading, UnitReading, saturated_share
+from tallycell.reading.roles import LOSSLESS, say_number
 from tallycell.reading.triggers import Trigger
 
 JSON_SCHEMA_VERSION = "1"
@@ -34,38 +37,27 @@ def print_reading(console: Console, subject: Subject, saturation: xr.Dataset, re
     _print_units(console, reading, top)
     console.print()
     _print_summary(console, reading)
+    _print_memory(console, reading, subject.step_seconds)
+    _print_readability(console, reading)
 
 
 def describe(subject: Subject) -> list[str]:
     """Say in a few lines what the network is and what it read."""
     p = subject.parameters
-    directions = "both directions" if p.bidirectional else "one direction"
-    by_direction = dict.fromkeys(p.slots(direction) for direction in range(p.num_directions))
-    slots = ", ".join(f"{slot.gate.name}/{slot.cell.name}/{slot.hidden.name}" for slot in by_direction)
-    extras = [
-        f"projection to {p.proj_size}" if p.proj_size else "",
-        "peepholes" if p.peepholes else "",
-        {"own": "", "coupled": "f = 1 - i", "none": "no forget gate"}[p.forget_gate],
-    ]
-    weights = sum(weight.size for weight in p.weights.values())
-    lines = [
-        f"{subject.model_name}: LSTM of {_count(p.hidden_size, 'unit')}, {_count(p.num_layers, 'layer')}, "
-        f"{directions}, {_count(p.input_size, 'input')}, {weights:,} weights ({p.dtype})",
-        "; ".join([f"activations {slots}", *filter(None, extras)]),
-    ]
-    if subject.tokens is None:
-        shape = " x ".join(map(str, subject.x.shape))
+    named = subject.model_name if subject.path is None else f"{subject.model_name}, {subject.path or '(root)'}"
+    lines = [f"{named}: {size_of(p)}", "; ".join([f"activations {activations_of(p)}", *options_of(p)])]
+    if subject.reverse:
+        lines.append("it reads its sequence from the last step to the first, and so does this reading")
+    if subject.heard is not None:
+        what = subject.heard
+    elif subject.tokens is not None:
+        share = subject.unknown_share or 0.0
+        unknown = "of the text are unknown to it and left out" if subject.left_out else "of them unknown"
+        what = f"{count(len(subject.tokens), 'symbol')}, {share:.1%} {unknown}"
+    else:
         dims = "time, sequence, feature" if subject.x.ndim == 3 else "time, feature"
-        return [*lines, f"it read {subject.input_name}: {shape} ({dims})"]
-    share = subject.unknown_share or 0.0
-    return [
-        *lines,
-        f"it read {subject.input_name}: {_count(len(subject.tokens), 'symbol')}, {share:.1%} of them unknown",
-    ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        what = f"{' x '.join(map(str, subject.x.shape))} ({dims})"
+    return [*lines, f"it read {subject.input_name}: {what}"]
 
 
 def _print_saturation(console: Console, saturation: xr.Dataset) -> None:
@@ -103,8 +95,13 @@ def _print_units(console: Console, reading: Reading, top: int) -> None:
         said = Text(unit.sentence)
         if marks := say_triggers(unit):
             said.append(f"\n{marks}", style="dim")
-        table.add_row(unit.label, unit.role, f"{unit.r2:.2f}", unit.rung, said)
+        table.add_row(unit.label, unit.role, say_r2(unit.r2), unit.rung, said)
     console.print(table)
+
+
+def say_r2(r2: float) -> str:
+    """Say an R² in two digits, or a dash where there is none."""
+    return "-" if math.isnan(r2) else f"{r2:.2f}"
 
 
 def say_triggers(unit: UnitReading) -> str:
@@ -122,17 +119,44 @@ def _print_summary(console: Console, reading: Reading) -> None:
     console.print("  " + ", ".join(f"{count} {role}" for role, count in reading.roles().items() if count))
     if leaders := reading.leaders():
         console.print(Text("\nWhat is followed best", style="bold"))
+        followed = Counter(unit.follows.quantity for unit in reading.units if unit.follows is not None)
         for quantity, unit in leaders.items():
             assert unit.follows is not None  # leaders have one
-            console.print(f"  {quantity:<22} unit {unit.label:<6} r = {unit.follows.correlation:+.2f}", markup=False)
+            among = f"best of {followed[quantity]} units" if followed[quantity] > 1 else "the only unit"
+            correlation = f"r = {unit.follows.correlation:+.2f}"
+            console.print(f"  {quantity:<22} unit {unit.label:<6} {correlation}, {among}", markup=False)
+
+
+def _print_memory(console: Console, reading: Reading, step_seconds: float | None) -> None:
+    """Print how long the cells remember: the median and the upper quartile of their time constants."""
+    times = [unit.time_constant for unit in reading.units if unit.role != "constant"]
+    if not times:
+        return
+    half, most = np.quantile(times, [0.5, 0.75], method="lower")
+    console.print(Text("\nHow long it remembers", style="bold"))
+    median, upper = _say_time(half, step_seconds), _say_time(most, step_seconds)
+    console.print(f"  time constants, resets left out: median {median}, a quarter above {upper}")
+
+
+def _say_time(steps: float, step_seconds: float | None) -> str:
+    if steps > LOSSLESS:
+        return f"{LOSSLESS:,.0f} steps"
+    seconds = "" if step_seconds is None else f" ({say_number(steps * step_seconds)} s)"
+    return f"{say_number(steps)} steps{seconds}"
+
+
+def _print_readability(console: Console, reading: Reading) -> None:
     console.print(Text("\nReadability: how much of the cells the tallies explain", style="bold"))
+    explained = reading.readability()
+    if np.isnan(list(explained.values())).all():
+        console.print("  no cell moves where a tally could be tested, so there is nothing to explain")
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for name in ("  rung", "numbers", "median R²", "units explained (R² ≥ 0.9)"):
         table.add_column(name, justify="right" if name in ("numbers", "median R²") else "left")
-    explained = reading.readability()
     for (rung, median), (allowed, share) in zip(reading.median_r2().items(), explained.items(), strict=True):
-        bar = "█" * round(20 * np.nan_to_num(share))
-        table.add_row(f"  {rung}", str(allowed), f"{median:.2f}", f"{share:>4.0%} {bar}")
+        bar = "█" * round(20 * share)
+        table.add_row(f"  {rung}", str(allowed), say_r2(median), f"{share:>4.0%} {bar}")
     console.print(table)
 
 

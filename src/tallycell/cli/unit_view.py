@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallycell.cli.inputs import Subject
-from tallycell.cli.report import ARROWS, BLOCKS
+from tallycell.cli.report import ARROWS, BLOCKS, say_r2
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, UNIT
 from tallycell.reading import UnitReading, read_events
 from tallycell.reading.roles import LOSSLESS, say_number
@@ -48,7 +48,7 @@ def _print_ladder(console: Console, unit: UnitReading) -> None:
     for rung in unit.ladder:
         steps = "" if rung.time_constant > LOSSLESS else f"{rung.time_constant:.1f} steps"
         levels = (say_levels(rung.write_levels), say_levels(rung.keep_levels))
-        row = (f"  {rung.name}", str(rung.parameters), f"{rung.r2:.2f}", *levels, steps)
+        row = (f"  {rung.name}", str(rung.parameters), say_r2(rung.r2), *levels, steps)
         table.add_row(*row, style="bold" if rung.name == unit.rung else "")
     console.print(table)
 

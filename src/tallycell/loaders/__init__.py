@@ -1,35 +1,54 @@
 """Files of LSTMs: one module a format, reading and writing; none imports another.
 
-Formats: safetensors (:mod:`~tallycell.loaders.safetensors_file`, tallycell's own and any other with PyTorch's names)
-and PyTorch's state_dict (:mod:`~tallycell.loaders.torch_state_dict`, extra ``torch``, read only).
+What each format is, and how it is told, stands in :mod:`~tallycell.loaders.formats`; what a file gives is a
+:class:`LoadedModel`.
 """
 
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tallycell.errors import FormatError, InputError
-from tallycell.loaders.files import first_bytes
-from tallycell.loaders.loaded_model import LoadedModel
-from tallycell.loaders.safetensors_file import load_safetensors, save_parameters, save_recogniser
-from tallycell.loaders.torch_state_dict import load_state_dict
+from tallycell.errors import InputError
+from tallycell.loaders.formats import READERS, recognise
+from tallycell.loaders.keras.export import to_keras_weights
+from tallycell.loaders.loaded_model import Head, LoadedModel, Place
+from tallycell.loaders.onnx.export import to_onnx
+from tallycell.loaders.onnx.tap import Tapped, tap
+from tallycell.loaders.safetensors_file import save_parameters, save_recogniser
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 
-__all__ = ["LoadedModel", "load", "save"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Head", "LoadedModel", "Place", "Tapped", "load", "save", "tap", "to_keras_weights", "to_onnx"]
 
 
-def load(path: str | PathLike[str]) -> LoadedModel:
+def load(
+    path: "str | PathLike[str] | nn.Module", *, trust_pickle: bool = False, trust_code: bool = False,
+    forget_bias: float | None = None,
+) -> LoadedModel:  # fmt: skip
     """Read the LSTMs of a file, whatever its format; what is inside decides, not the suffix.
+
+    No code of a file runs, unless one of the two options says that it may.
 
     Parameters
     ----------
     path
-        A safetensors file, or a state_dict that ``torch.save`` wrote (which needs the extra ``torch``).
+        A file of one of the formats, a folder of raw tensors with a manifest, or a live module of torch.
+    trust_pickle
+        Whether a pickle may be opened that holds more than weights; whoever wrote it can run any code here.
+    trust_code
+        Whether torch may open a TorchScript archive or an exported program, which can run what is in it.
+    forget_bias
+        What is added to the forget gate's bias when the model runs, where a format cannot tell (raw tensors of
+        TensorFlow's ``BasicLSTMCell``: 0 or 1).
 
     Returns
     -------
     LoadedModel
-        Every LSTM by the path of its module; and the recogniser, if the file holds one.
+        Every LSTM by the path of its module; what surrounds them; and the recogniser, if the file holds one.
 
     Raises
     ------
@@ -37,8 +56,10 @@ def load(path: str | PathLike[str]) -> LoadedModel:
         If the file is missing, damaged, of another format, or without an LSTM.
     ParameterError, ActivationError
         If its weights do not make an LSTM, or name an activation that is not registered.
+    InputError
+        If the format cannot tell the forget bias and it is not given.
     MissingExtraError
-        If it is torch's and torch is not installed.
+        If its format needs a library that is not installed.
 
     Examples
     --------
@@ -50,15 +71,16 @@ def load(path: str | PathLike[str]) -> LoadedModel:
     ...     load(Path(folder) / "ones.safetensors").lstm == parameters
     True
     """
+    if not isinstance(path, str | PathLike):
+        from tallycell.loaders.torch.live_module import load_module
+
+        return load_module(path)
     source = Path(path)
-    start = first_bytes(source, 9)
-    if start[8:9] == b"{":  # behind the length of its header
-        return load_safetensors(source)
-    if start.startswith((b"PK", b"\x80")):  # a zip, as torch writes since 1.6, or a pickle, as it did before
-        return load_state_dict(source)
-    raise FormatError(
-        f"{source} is of no format that tallycell reads; those are safetensors, and a state_dict written by torch.save"
-    )
+    module, function, taken = READERS[recognise(source)]
+    options = {"trust_pickle": trust_pickle, "trust_code": trust_code, "forget_bias": forget_bias}
+    read = getattr(import_module(f"tallycell.loaders.{module}"), function)
+    loaded: LoadedModel = read(source, **{name: options[name] for name in taken})
+    return loaded
 
 
 def save(model: LSTMParameters | Recogniser, path: str | PathLike[str]) -> None:

@@ -1,14 +1,63 @@
-"""What a file gave: its LSTMs by path, and the recogniser around them where it holds one."""
+"""What a file gave: its LSTMs by path, what surrounds them, and the recogniser where it holds one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from tallycell.errors import InputError
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a file says of one LSTM besides its parameters.
+
+    Attributes
+    ----------
+    operator
+        What the format calls it: ``"LSTM"``, ``"DynamicQuantizeLSTM"``, ``"Bidirectional"``.
+    stored_as
+        The dtype of its weights in the file, where that is not the dtype of the parameters: ``"float16"``, ``"int8"``.
+    reverse
+        Whether it reads its sequence from the last step to the first.
+    merge
+        How a bidirectional layer of Keras joins its directions: ``"concat"``, ``"sum"``, ``"mul"`` or ``"ave"``; None
+        where the directions are laid side by side or there is one.
+    reads
+        Name, in the model's graph, of what it reads; None if the format has no graph.
+    state_inputs
+        Names of the model's own inputs from which h_0 and c_0 come; None where they do not.
+    """
+
+    operator: str = "LSTM"
+    stored_as: str | None = None
+    reverse: bool = False
+    merge: str | None = None
+    reads: str | None = None
+    state_inputs: tuple[str | None, str | None] = (None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The linear layer that reads h: ``activation(weight @ h + bias)``.
+
+    Attributes
+    ----------
+    weight, bias
+        (output, hidden) and (output,).
+    activation
+        As the file names it; None for none, or where the file does not tell.
+    """
+
+    weight: Float[np.ndarray, "output hidden"]
+    bias: Float[np.ndarray, " output"] | None = None
+    activation: str | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18,11 +67,21 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     Attributes
     ----------
     stacks
-        The mapping itself, in the order of the file; read-only.
+        The mapping itself, in order of execution where the format tells, else in the order of the file; read-only.
     source
         The file.
     recogniser
         The network around the only LSTM, or None if the file does not hold one.
+    places
+        By path, what the file says of the LSTM besides its parameters.
+    refused
+        By path, why an LSTM of the file is not among the stacks.
+    embedding
+        One row a symbol, (symbol, feature), of the layer in front of the first LSTM; None if the file has none.
+    vocabulary
+        The symbols of the embedding or of the head, in order; None if the file does not tell.
+    head
+        The linear layer behind the last LSTM; None if the file has none.
 
     Examples
     --------
@@ -33,14 +92,23 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     ['encoder.lstm']
     >>> model.lstm is model["encoder.lstm"]
     True
+    >>> model.places["encoder.lstm"].operator
+    'LSTM'
     """
 
     stacks: Mapping[str, LSTMParameters]
     source: Path
     recogniser: Recogniser | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    embedding: Float[np.ndarray, "symbol feature"] | None = None
+    vocabulary: tuple[str, ...] | None = None
+    head: Head | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stacks", MappingProxyType(dict(self.stacks)))
+        places = {path: self.places.get(path, Place()) for path in self.stacks}
+        for name, mapping in (("stacks", self.stacks), ("places", places), ("refused", self.refused)):
+            object.__setattr__(self, name, MappingProxyType(dict(mapping)))
 
     @property
     def lstm(self) -> LSTMParameters:
@@ -57,6 +125,8 @@ class LoadedModel(Mapping[str, LSTMParameters]):
         return next(iter(self.stacks.values()))
 
     def __getitem__(self, path: str) -> LSTMParameters:
+        if path in self.refused:
+            raise InputError(f"the LSTM at {path!r} of {self.source} cannot be read: {self.refused[path]}")
         if path not in self.stacks:
             raise InputError(f"no LSTM at {path!r}; {self.source} has them at {', '.join(map(repr, self.stacks))}")
         return self.stacks[path]
@@ -76,9 +146,11 @@ class LoadedModel(Mapping[str, LSTMParameters]):
 
     def __reduce__(self) -> tuple[object, ...]:
         # A mapping proxy does not pickle.
-        return LoadedModel, (dict(self.stacks), self.source, self.recogniser)
+        values = (getattr(self, one.name) for one in fields(self))
+        return LoadedModel, tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
 
     def __repr__(self) -> str:
         parts = [f"{path!r}: {parameters!r}" for path, parameters in self.stacks.items()]
         around = "" if self.recogniser is None else f", recogniser={self.recogniser!r}"
+        around += "".join(f", {path!r} refused: {reason}" for path, reason in self.refused.items())
         return f"LoadedModel({{{', '.join(parts)}}}{around}, source={str(self.source)!r})"

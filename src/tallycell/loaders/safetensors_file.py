@@ -12,7 +12,7 @@ as one JSON text in its metadata, under the key ``tallycell``::
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,19 @@ from tallycell.activations import Activation, activation
 from tallycell.errors import ActivationError, FormatError, ParameterError
 from tallycell.loaders.files import first_bytes, one_line, write_in_place
 from tallycell.loaders.loaded_model import LoadedModel
-from tallycell.loaders.torch_names import group_stacks, is_lstm_tensor
+from tallycell.loaders.stored_tensor import StoredTensor
+from tallycell.loaders.tensors import widen, widen_bfloat16
+from tallycell.loaders.torch_names import read_torch_names
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.recogniser import Recogniser
 
 VERSION = 1
 _KEY = "tallycell"
-_DTYPES = {"F32": "float32", "F64": "float64"}
+# What safetensors calls the dtypes that weights come in and may come in by mistake; others keep its name.
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+}  # fmt: skip
 _SLOTS = ("gate", "cell", "hidden")
 _LSTM_PATH = "lstm"  # of the LSTM inside a recogniser's file
 _RECOGNISER_ARRAYS = ("inputs", "readout_weight", "readout_bias", "h_0", "c_0")
@@ -72,20 +78,20 @@ def load_safetensors(path: Path) -> LoadedModel:
     Raises
     ------
     FormatError
-        If the file is missing or damaged, of a later version, or without an LSTM in float32 or float64.
+        If the file is missing or damaged, of a later version, or without an LSTM in floats.
     ParameterError, ActivationError
         If its weights do not make an LSTM, or name an activation that is not registered.
     """
     first_bytes(path, 1)
     try:
         with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
             own = (file.metadata() or {}).get(_KEY)
-            arrays = _read_arrays(file, names if own is not None else filter(is_lstm_tensor, names), path)
+            tensors = {name: _stored(file, name, path) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            if own is None:
+                return read_torch_names(tensors, path, ordered=False)  # the file sorts them
+            arrays = {name: _as_kept(tensor, name, path) for name, tensor in tensors.items()}
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path} cannot be read as safetensors: {one_line(error)}") from None
-    if own is None:
-        return LoadedModel(group_stacks(arrays, path, present=names), path)
     try:
         return _assemble(_Words(json.loads(own), path), arrays, path)
     except (ValueError, RecursionError) as error:
@@ -94,14 +100,34 @@ def load_safetensors(path: Path) -> LoadedModel:
         raise FormatError(f"{path}: what it says of its LSTM is not JSON: {one_line(error)}") from None
 
 
-def _read_arrays(file: Any, names: Iterable[str], path: Path) -> dict[str, np.ndarray]:
-    arrays = {}
-    for name in names:
-        dtype = file.get_slice(name).get_dtype()
-        if dtype not in _DTYPES:
-            raise FormatError(f"{path}: {name!r} is of dtype {dtype}, expected F32 or F64; convert the model first")
-        arrays[name] = file.get_tensor(name)
-    return arrays
+def _stored(file: Any, name: str, path: Path) -> StoredTensor:
+    """Give a tensor of an open file; the library has checked the header against the size of the file."""
+    part = file.get_slice(name)
+    dtype = part.get_dtype()
+
+    def read() -> np.ndarray:
+        return _read_bfloat16(path, name) if dtype == "BF16" else widen(file.get_tensor(name))
+
+    return StoredTensor(tuple(part.get_shape()), _DTYPES.get(dtype, dtype), read)
+
+
+def _read_bfloat16(path: Path, name: str) -> np.ndarray:
+    """Read a tensor of the dtype that NumPy does not have."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+        start, stop = entry["data_offsets"]
+        file.seek(8 + length + start)
+        bits = np.frombuffer(file.read(stop - start), "<u2")
+    return widen_bfloat16(bits.reshape(entry["shape"]))
+
+
+def _as_kept(tensor: StoredTensor, name: str, path: Path) -> np.ndarray:
+    if tensor.dtype not in ("float32", "float64"):
+        raise FormatError(
+            f"{path}: {name!r} is of dtype {tensor.dtype}, which tallycell does not write; is it damaged?"
+        )
+    return tensor.read()
 
 
 def _write(arrays: dict[str, np.ndarray], words: dict[str, Any], path: Path) -> None:

@@ -1,99 +1,217 @@
-"""Tensors under PyTorch's names, such as ``encoder.lstm.weight_ih_l0``, brought together to LSTMs."""
+"""Tensors under PyTorch's names, such as ``encoder.lstm.weight_ih_l0``, brought together to LSTMs.
+
+No format of its own: several hold such tensors.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from tallycell.errors import FormatError, ParameterError
+from tallycell.loaders.loaded_model import Head, LoadedModel, Place
+from tallycell.loaders.stored_tensor import TAKEN, StoredTensor
+from tallycell.loaders.tensors import stored_as
 from tallycell.names import PARAMETER_KINDS
 from tallycell.parameters import LSTMParameters
 
-_LSTM_NAME = re.compile(
-    rf"(?P<path>(?:.*\.)?)(?P<name>(?:{'|'.join(PARAMETER_KINDS)})_l[0-9]{{1,4}}(?:_reverse)?)", re.S
-)
+_LAYERED = rf"(?:{'|'.join(PARAMETER_KINDS)})_l[0-9]{{1,4}}(?:_reverse)?"
+_OF_A_CELL = r"(?:weight|bias)_(?:ih|hh)"  # nn.LSTMCell counts no layers
+_LSTM_NAME = re.compile(rf"(?P<path>(?:.*\.)?)(?P<name>{_LAYERED}|{_OF_A_CELL})", re.S)
+_QUANTISED = re.compile(r"(?P<path>(?:.*?\.)??)(?:_all_weight_values\.|_packed_weight_ih$)", re.S)
 _ROWS = {3: "GRU", 1: "RNN"}  # blocks of rows in weight_hh, each as high as h; an LSTM has 4
 _SHOWN = 8  # tensors that an error names
 
 
 def is_lstm_tensor(name: str) -> bool:
-    """Whether a name may be that of an LSTM's weight; a GRU's and an RNN's look the same.
+    """Whether a name may be that of an LSTM's or LSTMCell's weight; a GRU's and an RNN's look the same.
 
     Examples
     --------
-    >>> [is_lstm_tensor(name) for name in ("weight_ih_l0", "encoder.lstm.bias_hh_l1_reverse", "encoder.weight")]
+    >>> [is_lstm_tensor(name) for name in ("weight_ih_l0", "decoder.rnn.bias_hh", "encoder.weight")]
     [True, True, False]
     """
     return _LSTM_NAME.fullmatch(name) is not None
 
 
-def group_stacks(
-    arrays: Mapping[str, np.ndarray], source: Path, *, present: Iterable[str]
-) -> dict[str, LSTMParameters]:
-    """Bring the weights of each LSTM together.
+def read_torch_names(
+    tensors: Mapping[str, StoredTensor], source: Path, *, ordered: bool, kinds: Mapping[str, str] | None = None
+) -> LoadedModel:
+    """Find the LSTMs among tensors under PyTorch's names, and what surrounds them.
 
     Parameters
     ----------
-    arrays
-        Those tensors of a file whose name :func:`is_lstm_tensor`.
+    tensors
+        All tensors of the file by name.
     source
-        The file, for errors.
-    present
-        Names of all tensors of the file, for errors.
+        The file.
+    ordered
+        Whether they stand in the order in which the modules were defined, as in a state_dict.
+    kinds
+        The class of each module by its path, such as ``"Embedding"``, where the format tells.
 
     Returns
     -------
-    dict
-        From the path of the module to its parameters. What DataParallel (``module.`` in front of every tensor) and
-        torch.compile (``_orig_mod.``) add to a path is not part of it. GRUs and RNNs, whose weights have the same
-        names, are left out.
+    LoadedModel
+        By the path of the module. What DataParallel (``module.`` in front of every tensor) and torch.compile
+        (``_orig_mod.``) add to a path is not part of it. An LSTMCell is an LSTM of one layer, its place says so. GRUs
+        and RNNs, whose weights have the same names, are left out: weight_hh has 3 or 1 blocks of rows, each as high
+        as h, where an LSTM's has 4. An LSTM whose weights do not make one is refused, and raised if no other is left.
+
+        The embedding is the one tensor ``P.weight`` (symbol, feature) with as many columns as the first LSTM reads
+        and no ``P.bias``, in front of that LSTM. Where the format does not tell that P is an ``Embedding`` and the
+        name does not say so (``emb``), it may not be square, and the order must be known. The head is the one
+        ``P.weight`` with as many columns as the last LSTM gives out (both directions), behind it, with its
+        ``P.bias`` if it has one; P is a ``Linear``, or, where the format does not tell, is not called an embedding;
+        where the order is not known, it may not have as many rows as the first LSTM reads, as what stands in front
+        would. Either is None if there are none or several.
 
     Raises
     ------
     FormatError
-        If there is no LSTM, or two under the same path.
+        If there is no LSTM, or its tensors are not floats, or not as the file states them.
     ParameterError
-        If the weights at a path do not make an LSTM.
+        If the weights of all LSTMs do not make one.
     """
-    present = list(present)
-    is_parallel = all(_unwrapped(name).startswith("module.") for name in present)
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    for full_name, array in arrays.items():
-        found = _LSTM_NAME.fullmatch(full_name)
-        assert found is not None  # the caller asked is_lstm_tensor
-        path = _unwrapped(found["path"]).removeprefix("module." if is_parallel else "").removesuffix(".")
-        group = groups.setdefault(path, {})
-        if found["name"] in group:
-            raise FormatError(f"{source} holds {found['name']} of the LSTM at {path!r} twice, compiled and not")
-        group[found["name"]] = array
-    others = {path: kind for path, group in groups.items() if (kind := _other_kind(group))}
-    stacks = {path: _make(group, path, source) for path, group in groups.items() if path not in others}
+    groups = _groups(tensors, source)
+    others = {path: kind for path, group in groups.items() if (kind := group.other_kind)}
+    stacks: dict[str, LSTMParameters] = {}
+    places, errors = {}, _quantised(tensors)
+    for path, group in groups.items():
+        if path in others:
+            continue
+        try:
+            stacks[path], places[path] = group.parameters(), group.place
+        except (FormatError, ParameterError) as error:
+            errors[path] = error
     if not stacks:
+        for path, reason in errors.items():
+            raise type(reason)(f"{source}, LSTM at {path!r}: {reason}")
         seen = "".join(f"; {kind} at {path!r}" for path, kind in others.items())
-        raise FormatError(f"{source} holds no LSTM (weight_ih_l0 and so on); its tensors are {_list(present)}{seen}")
-    return stacks
+        raise FormatError(f"{source} holds no LSTM (weight_ih_l0 and so on); its tensors are {_list(tensors)}{seen}")
+    around = _Surroundings(tensors, kinds, ordered)
+    first, last = next(iter(stacks)), next(reversed(stacks))
+    reads, gives = stacks[first].input_size, stacks[last].output_size * stacks[last].num_directions
+    return LoadedModel(
+        stacks,
+        source,
+        places=places,
+        refused={path: str(error) for path, error in errors.items()},
+        embedding=around.embedding(groups[first], reads),
+        head=around.head(groups[last], gives, reads),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """The tensors of one module by their own names, as LSTMParameters spell them, and what the file calls the first."""
+
+    tensors: dict[str, StoredTensor]
+    first: str
+    is_cell: bool
+
+    @property
+    def other_kind(self) -> str | None:
+        """GRU or RNN, if these are its weights."""
+        recurrent = self.tensors.get("weight_hh_l0")
+        if recurrent is None or len(recurrent.shape) != 2 or "weight_hr_l0" in self.tensors or not recurrent.shape[1]:
+            return None
+        blocks, rest = divmod(recurrent.shape[0], recurrent.shape[1])
+        return None if rest else _ROWS.get(blocks)
+
+    @property
+    def place(self) -> Place:
+        return Place(
+            operator="LSTMCell" if self.is_cell else "LSTM",
+            stored_as=stored_as(tensor.dtype for tensor in self.tensors.values()),
+        )
+
+    def parameters(self) -> LSTMParameters:
+        return LSTMParameters({name: tensor.values(name) for name, tensor in self.tensors.items()})
+
+
+def _groups(tensors: Mapping[str, StoredTensor], source: Path) -> dict[str, _Group]:
+    """Tensors that may be an LSTM's, by the path of their module."""
+    is_parallel = all(_unwrapped(name).startswith("module.") for name in tensors)
+    groups: dict[str, _Group] = {}
+    for full_name, tensor in tensors.items():
+        found = _LSTM_NAME.fullmatch(full_name)
+        if found is None:
+            continue
+        path = _unwrapped(found["path"]).removeprefix("module." if is_parallel else "").removesuffix(".")
+        is_cell = "_l" not in found["name"]
+        name = f"{found['name']}_l0" if is_cell else found["name"]
+        group = groups.setdefault(path, _Group({}, full_name, is_cell))
+        if group.is_cell != is_cell:
+            raise FormatError(f"{source} holds weights of both an LSTM and an LSTMCell at {path!r}")
+        if name in group.tensors:
+            raise FormatError(f"{source} holds {name} of the LSTM at {path!r} twice, compiled and not")
+        group.tensors[name] = tensor
+    return groups
+
+
+def _quantised(names: Iterable[str]) -> dict[str, FormatError | ParameterError]:
+    """Modules that torch quantised, whose weights are packed for one kind of processor."""
+    found = (_QUANTISED.match(name) for name in names)
+    reason = "torch quantised it, and its weights are packed; save the model as it was before"
+    return {one["path"].removesuffix("."): FormatError(reason) for one in found if one is not None}
+
+
+class _Surroundings:
+    """The layers in front of the LSTMs and behind them, as :func:`read_torch_names` says."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, str] | None, ordered: bool) -> None:
+        self.tensors, self.kinds, self.ordered = tensors, kinds, ordered
+        self.rank = {name: k for k, name in enumerate(tensors)}
+        matrices = (name for name, tensor in tensors.items() if len(tensor.shape) == 2 and tensor.dtype in TAKEN)
+        self.paths = [name.removesuffix("weight") for name in matrices if re.search(r"(^|\.)weight$", name)]
+
+    def embedding(self, group: _Group, width: int) -> Float[np.ndarray, "symbol feature"] | None:
+        fit = [path for path in self.paths if self._may_embed(path, width) and self._stands(path, group, behind=False)]
+        chosen = [path for path in fit if self._is_called_embedding(path)] or fit
+        return self.tensors[f"{chosen[0]}weight"].read() if len(chosen) == 1 else None
+
+    def head(self, group: _Group, width: int, input_size: int) -> Head | None:
+        fit = [path for path in self.paths if self._may_be_head(path, width, input_size)]
+        fit = [path for path in fit if self._stands(path, group, behind=True)]
+        if len(fit) != 1:
+            return None
+        bias = self.tensors.get(f"{fit[0]}bias")
+        return Head(self.tensors[f"{fit[0]}weight"].read(), None if bias is None else bias.values(f"{fit[0]}bias"))
+
+    def _may_embed(self, path: str, width: int) -> bool:
+        symbols, features = self.tensors[f"{path}weight"].shape
+        if features != width or f"{path}bias" in self.tensors:
+            return False
+        if self.kinds is not None:
+            return self._kind(path) == "Embedding"
+        return self._is_called_embedding(path) or (self.ordered and symbols != features)
+
+    def _may_be_head(self, path: str, width: int, input_size: int) -> bool:
+        outputs, features = self.tensors[f"{path}weight"].shape
+        bias = self.tensors.get(f"{path}bias")
+        if features != width or (bias is not None and bias.shape != (outputs,)):
+            return False
+        if self.kinds is not None:
+            return self._kind(path) == "Linear"
+        return not self._is_called_embedding(path) and (self.ordered or outputs != input_size)
+
+    def _stands(self, path: str, group: _Group, *, behind: bool) -> bool:
+        return not self.ordered or (self.rank[f"{path}weight"] > self.rank[group.first]) == behind
+
+    def _kind(self, path: str) -> str | None:
+        return None if self.kinds is None else self.kinds.get(path.removesuffix("."))
+
+    def _is_called_embedding(self, path: str) -> bool:
+        return "emb" in path.lower()
 
 
 def _unwrapped(name: str) -> str:
     """Without what torch.compile puts in front of each module that it compiled."""
     return re.sub(r"(^|\.)_orig_mod\.", r"\1", name)
-
-
-def _other_kind(group: Mapping[str, np.ndarray]) -> str | None:
-    """GRU or RNN, if these are its weights."""
-    recurrent = group.get("weight_hh_l0")
-    if recurrent is None or recurrent.ndim != 2 or "weight_hr_l0" in group or not recurrent.shape[1]:
-        return None
-    blocks, rest = divmod(recurrent.shape[0], recurrent.shape[1])
-    return None if rest else _ROWS.get(blocks)
-
-
-def _make(group: Mapping[str, np.ndarray], path: str, source: Path) -> LSTMParameters:
-    try:
-        return LSTMParameters(group)
-    except ParameterError as error:
-        raise ParameterError(f"{source}, LSTM at {path!r}: {error}") from None
 
 
 def _list(names: Iterable[str]) -> str:

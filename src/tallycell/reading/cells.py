@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,9 @@ from tallycell.parameters import Activations
 from tallycell.trace.schema import activations_of
 
 NEEDED = ("i", "f", "g", "c", "c_0", "length")
+MOST_FITTED = 50_000  # steps that levels are fitted on: more change them by less than they are quoted with
+STRETCH = 5_000  # steps in one piece, where a sequence is longer than that and not all of it is fitted on
+UNITS_AT_ONCE = 16  # turned into rows together: all units would be a second copy of the trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,26 @@ class Cell:
         middle = len(self.c) // 2 if sequences == 1 else int(self.start[(sequences + 1) // 2])
         return slice(0, middle), slice(middle, None)
 
+    def fitting_part(self) -> "Cell":
+        """Take the steps that levels are fitted on: the first half, or whole stretches spread evenly over it.
+
+        There are at most ``MOST_FITTED`` steps, unless a single stretch is longer. Each stretch starts from the cell as
+        it was before.
+        """
+        middle = self.halves[0].stop
+        edges = np.unique(np.minimum(self.start, middle))
+        chosen = np.arange(len(edges) - 1)
+        if middle > MOST_FITTED:
+            cuts = [np.arange(a, b, STRETCH) for a, b in pairwise(edges.tolist())]
+            edges = np.concatenate([*cuts, [middle]])
+            pieces = len(edges) - 1
+            chosen = np.linspace(0, pieces - 1, max(1, pieces * MOST_FITTED // middle)).round().astype(np.int64)
+        begin, end = edges[chosen], edges[chosen + 1]
+        steps = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
+        rows = {name: getattr(self, name)[steps] for name in ("i", "f", "g", "c")}
+        start = np.concatenate([[0], np.cumsum(end - begin)])
+        return replace(self, **rows, start=start, c_0=self.before()[begin])
+
 
 def order_of_reading(trace: xr.Dataset, direction: str) -> tuple[Int[np.ndarray, " step"], Int[np.ndarray, " step"]]:
     """Sequence and position in time of every step that is not padding, sequence by sequence as the direction reads.
@@ -121,14 +145,14 @@ def iterate_cells(trace: xr.Dataset) -> Iterator[Cell]:
         for slot in (activations.gate, activations.cell, activations.hidden):
             slot.require_limits()
         sequence, position = order_of_reading(trace, direction)
-        for layer in trace[LAYER].to_numpy().tolist():
-            here = trace.sel({LAYER: layer, DIRECTION: direction})
+        for layer, first in product(trace[LAYER].to_numpy().tolist(), range(0, trace.sizes[UNIT], UNITS_AT_ONCE)):
+            here = trace.sel({LAYER: layer, DIRECTION: direction}).isel({UNIT: slice(first, first + UNITS_AT_ONCE)})
             steps = {
                 # (unit, step), one contiguous row a unit; only the row of a cell is ever held in float64.
                 name: np.ascontiguousarray(here[name].transpose(SEQUENCE, TIME, UNIT).to_numpy()[sequence, position].T)
                 for name in ("i", "f", "g", "c")
             }
             c_0 = here["c_0"].transpose(UNIT, SEQUENCE).to_numpy().astype(np.float64)
-            for k, unit in enumerate(trace[UNIT].to_numpy().tolist()):
+            for k, unit in enumerate(here[UNIT].to_numpy().tolist()):
                 rows = {name: values[k].astype(np.float64) for name, values in steps.items()}
                 yield Cell(layer, direction, unit, **rows, start=start, c_0=c_0[k], activations=activations)

@@ -127,10 +127,11 @@ def climb(cell: Cell) -> tuple[Tally, ...]:
     tuple of Tally
         In the order of :data:`RUNGS`; each starts from the one before where that is of its kind.
     """
+    part = cell.fitting_part()
     fitted: list[Tally] = []
     for rung in BINARY_RUNGS:
-        fitted.append(_fit_binary(cell, rung, fitted[-1] if fitted else None))
-    fitted += [_fit_levels(cell, rung) for rung in LEVEL_RUNGS]
+        fitted.append(_fit_binary(cell, part, rung, fitted[-1] if fitted else None))
+    fitted += [_fit_levels(cell, part, rung) for rung in LEVEL_RUNGS]
     return tuple(replace(tally, r2=_explained(cell, tally)) for tally in fitted)
 
 
@@ -158,16 +159,16 @@ class _Levels:
     rung: Rung
     base: np.ndarray
     matrix: np.ndarray
-    quantise: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # codes from write and keep levels
+    quantise: Callable[[Cell, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # codes from the levels
     admit: Callable[[np.ndarray], np.ndarray]  # the nearest free numbers that are allowed
 
-    def tally(self, free: np.ndarray) -> Tally:
+    def tally(self, cell: Cell, free: np.ndarray) -> Tally:
         writes, keeps, intercept = np.split(self.base + self.matrix @ free, [self.rung.writes, -1])
-        return Tally(self.rung, writes, keeps, *self.quantise(writes, keeps), float(intercept[0]))
+        return Tally(self.rung, writes, keeps, *self.quantise(cell, writes, keeps), float(intercept[0]))
 
 
-def _fit_binary(cell: Cell, rung: Rung, before: Tally | None) -> Tally:
-    """Fit one of the first four rungs: the codes are given, only the levels are free."""
+def _fit_binary(cell: Cell, part: Cell, rung: Rung, before: Tally | None) -> Tally:
+    """Fit one of the first four rungs to a part of a cell: the codes are given, only the levels are free."""
     # Levels in the order down, hold, up, reset, keep, intercept.
     one_step = np.array([-1.0, 0, 1, 0, 0, 0])
     down, up, reset, keep, intercept = np.eye(6)[[0, 2, 3, 4, 5]]
@@ -176,35 +177,37 @@ def _fit_binary(cell: Cell, rung: Rung, before: Tally | None) -> Tally:
     matrix = np.stack([*steps, *free_keeps, intercept], axis=1)
     base = keep * (not free_keeps)
     low, high = _keep_range(cell.activations.gate)
-    codes = binary_codes(cell)
+    codes = binary_codes(part)
+
+    def quantise(which: Cell, writes: np.ndarray, keeps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return codes if which is part else binary_codes(which)
 
     def admit(free: np.ndarray) -> np.ndarray:
         inside = free.copy()
         inside[len(steps) : -1] = np.clip(inside[len(steps) : -1], low, high)
         return inside
 
-    levels = _Levels(rung, base, matrix, lambda writes, keeps: codes, admit)
+    levels = _Levels(rung, base, matrix, quantise, admit)
     if before is None:
         # From the mean write on: what step and intercept explain alike (the same write at every step) is the step's.
-        moves = codes[0][cell.halves[0]] != 1
-        size = float(np.abs(cell.write[cell.halves[0]][moves]).mean()) if moves.any() else 0.0
+        moves = codes[0] != 1
+        size = float(np.abs(part.write[moves]).mean()) if moves.any() else 0.0
         free = np.array([size, 0.0])
     else:  # the rung below is one choice of this rung's numbers
         known = np.concatenate([before.write_levels, before.keep_levels, [before.intercept]])
         free = np.linalg.lstsq(matrix, known - base, rcond=None)[0]
-    return _descend(cell, levels, free)
+    return levels.tally(cell, _descend(part, levels, free))
 
 
-def _fit_levels(cell: Cell, rung: Rung) -> Tally:
-    """Fit writes and keeps in a few levels each, from Lloyd's levels on; every level is free."""
-    fit = cell.halves[0]
+def _fit_levels(cell: Cell, part: Cell, rung: Rung) -> Tally:
+    """Fit writes and keeps in a few levels each to a part of a cell, from Lloyd's levels on; every level is free."""
     low, high = _keep_range(cell.activations.gate)
     # Quantising f errs by the error times the cell before: that is how much each step's f counts.
-    writes = lloyd_levels(cell.write[fit], np.ones(len(cell.c[fit])), rung.writes)
-    keeps = lloyd_levels(cell.f[fit], cell.before()[fit] ** 2, rung.keeps)
+    writes = lloyd_levels(part.write, np.ones(len(part.c)), rung.writes)
+    keeps = lloyd_levels(part.f, part.before() ** 2, rung.keeps)
 
-    def quantise(writes: np.ndarray, keeps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return nearest_level(cell.write, writes), nearest_level(cell.f, keeps)
+    def quantise(which: Cell, writes: np.ndarray, keeps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return nearest_level(which.write, writes), nearest_level(which.f, keeps)
 
     def admit(free: np.ndarray) -> np.ndarray:
         writes, keeps, intercept = np.split(free, [rung.writes, -1])
@@ -212,7 +215,7 @@ def _fit_levels(cell: Cell, rung: Rung) -> Tally:
 
     size = rung.writes + rung.keeps + 1
     levels = _Levels(rung, np.zeros(size), np.eye(size), quantise, admit)
-    return _descend(cell, levels, np.concatenate([writes, keeps, [0.0]]))
+    return levels.tally(cell, _descend(part, levels, np.concatenate([writes, keeps, [0.0]])))
 
 
 def _keep_range(gate: Activation) -> tuple[float, float]:
@@ -220,33 +223,31 @@ def _keep_range(gate: Activation) -> tuple[float, float]:
     return max(gate.range[0], -1.0), min(gate.range[1], 1.0)
 
 
-def _descend(cell: Cell, levels: _Levels, free: np.ndarray) -> Tally:
+def _descend(part: Cell, levels: _Levels, free: np.ndarray) -> np.ndarray:
     """Gauss-Newton with Levenberg's damping: each accepted step lowers the squared error of the free-running tally."""
-    fit = cell.halves[0]
-    start = np.minimum(cell.start, fit.stop)
 
     def arguments(tally: Tally) -> tuple[np.ndarray, ...]:
         codes, levels = (tally.write_codes, tally.keep_codes), (tally.write_levels, tally.keep_levels)
-        return (*codes, *levels, start, cell.c_0, cell.c - tally.intercept)
+        return (*codes, *levels, part.start, part.c_0, part.c - tally.intercept)
 
     free = levels.admit(free)
-    tally, damping = levels.tally(free), 1e-6
+    tally, damping = levels.tally(part, free), 1e-6
     error, normal, slope = normal_equations(*arguments(tally))
     for _ in range(ITERATIONS):
         normal, slope = levels.matrix.T @ normal @ levels.matrix, levels.matrix.T @ slope
         for _ in range(6):
             damped = normal + np.diag(damping * np.diag(normal) + 1e-9)
             candidate = levels.admit(free + np.linalg.solve(damped, slope))
-            trial = levels.tally(candidate)
+            trial = levels.tally(part, candidate)
             trial_error = squared_error(*arguments(trial))
             if trial_error < error * (1 - 1e-5):
                 break
             damping = max(10 * damping, 1e-4)
         else:
-            return tally
+            return free
         free, tally, damping = candidate, trial, max(damping / 5, 1e-8)
         error, normal, slope = normal_equations(*arguments(tally))
-    return tally
+    return free
 
 
 # ---- quantisers ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What makes a cell move: the symbols or input features at which its events happen most above chance."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -156,11 +156,20 @@ def feature_stimuli(trace: xr.Dataset, sequence: np.ndarray, position: np.ndarra
     if "x" not in trace:
         return None
     x = trace["x"].transpose(SEQUENCE, TIME, FEATURE).to_numpy()[sequence, position]
+    names = [name if isinstance(name, str) else f"x[{name}]" for name in trace[FEATURE].to_numpy().tolist()]
+    return _extremes(names, x)
+
+
+def quantity_stimuli(quantities: Mapping[str, Float[np.ndarray, " step"]]) -> Stimuli | None:
+    """Stimuli of known quantities, high and low, as of input features. None if there are none."""
+    return _extremes(list(quantities), np.stack(list(quantities.values()), axis=1)) if quantities else None
+
+
+def _extremes(names: list[str], x: Float[np.ndarray, "step feature"]) -> Stimuli:
     low, high = np.quantile(x, [EXTREME, 1 - EXTREME], axis=0)
     is_high = np.where(high < x.max(0), x >= np.maximum(high, np.nextafter(x.min(0), np.inf)), x == x.max(0))
     is_low = np.where(low > x.min(0), x <= low, x == x.min(0))
     varies = x.min(0) < x.max(0)
-    names = [name if isinstance(name, str) else f"x[{name}]" for name in trace[FEATURE].to_numpy().tolist()]
     return Stimuli(
         tuple(f"{side} {name}" for side in ("high", "low") for name in names),
         present=np.concatenate([(is_high & varies).T, (is_low & varies).T]),

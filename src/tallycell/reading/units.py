@@ -18,12 +18,14 @@ from tallycell.names import DIRECTION, LAYER, UNIT
 from tallycell.reading.cells import Cell, iterate_cells, order_of_reading
 from tallycell.reading.roles import ROLES, Behaviour, Follows, Role, behaviour_of, role_of, sentence_of
 from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, Tally, choose_rung, climb, is_constant
-from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, read_tokens, symbol_stimuli
+from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, quantity_stimuli, read_tokens, symbol_stimuli
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLLOWS = 0.5  # correlation from which a cell is said to follow a quantity
+MOVEMENT = 8  # steps over which a cell must move along with it too
+ABOVE_CHANCE = 2.0  # standard deviations by which it does
 AT_ONCE = 8  # cells taken from a trace for each worker: all at once would be several times the trace
 
 Tokens = Sequence[str] | Sequence[Sequence[str]]
@@ -79,7 +81,8 @@ class UnitReading:
         By event (``reset``, ``increment``, ``decrement``).
     follows
         The known quantity that the cell goes along with best, if the correlation is at least 0.5; which one is chosen
-        on the first half of the steps, the correlation quoted on the second.
+        on the first half of the steps, the correlation quoted on the second; both have one sign, and the movements over
+        8 steps go along as well, because two series that only drift are often correlated.
     """
 
     layer: int
@@ -244,12 +247,11 @@ def read_units(
     with ThreadPoolExecutor(workers) as pool:
         for (_, direction), cells in itertools.groupby(iterate_cells(trace), lambda cell: (cell.layer, cell.direction)):
             sequence, position = order_of_reading(trace, direction)
-            stimuli = (
-                feature_stimuli(trace, sequence, position)
-                if by_sequence is None
-                else symbol_stimuli(by_sequence, sequence, position)
-            )
             steps = {name: values[sequence, position] for name, values in known.items()}
+            if by_sequence is not None:
+                stimuli: Stimuli | None = symbol_stimuli(by_sequence, sequence, position)
+            else:
+                stimuli = feature_stimuli(trace, sequence, position) or quantity_stimuli(steps)
             while some := tuple(itertools.islice(cells, AT_ONCE * workers)):
                 for unit in pool.map(lambda cell, s=stimuli, q=steps: _read_cell(cell, s, q), some):
                     units.append(unit)
@@ -303,12 +305,26 @@ def _find_triggers(
 def _find_followed(cell: Cell, quantities: Mapping[str, np.ndarray]) -> Follows | None:
     """Choose the quantity on the first half of the steps; quote its correlation on the second."""
     chosen_on, quoted_on = cell.halves
-    strength = {name: abs(_correlation(cell.c[chosen_on], steps[chosen_on])) for name, steps in quantities.items()}
-    if not strength:
+    seen = {name: _correlation(cell.c[chosen_on], steps[chosen_on]) for name, steps in quantities.items()}
+    if not seen:
         return None
-    name = max(strength, key=lambda name: strength[name])
+    name = max(seen, key=lambda name: abs(seen[name]))
     correlation = _correlation(cell.c[quoted_on], quantities[name][quoted_on])
-    return Follows(name, correlation) if abs(correlation) >= FOLLOWS else None
+    if abs(correlation) < FOLLOWS or correlation * seen[name] <= 0:
+        return None
+    return Follows(name, correlation) if _moves_along(cell, quantities[name], correlation) else None
+
+
+def _moves_along(cell: Cell, quantity: Float[np.ndarray, " step"], correlation: float) -> bool:
+    """Whether the movements of a cell over some steps go the way in which it follows a quantity, above chance.
+
+    Two random walks are correlated by 0.5 in four of ten pairs, their movements are not. Movements that overlap do not
+    count as independent.
+    """
+    late = np.concatenate([np.arange(begin + MOVEMENT, end) for begin, end in itertools.pairwise(cell.start.tolist())])
+    moved = [values[late] - values[late - MOVEMENT] for values in (cell.c, quantity)]
+    chance = math.sqrt(MOVEMENT / max(len(late), 1))
+    return math.copysign(1, correlation) * _correlation(*moved) > ABOVE_CHANCE * chance
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

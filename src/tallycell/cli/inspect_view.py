@@ -1,0 +1,170 @@
+"""What a model file holds, as a tree in the terminal and as JSON."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+import tallycell
+from tallycell.loaders import LoadedModel, Place
+from tallycell.names import DIRECTIONS
+from tallycell.parameters import Activations, LSTMParameters
+from tallycell.recogniser import Recogniser
+
+JSON_SCHEMA_VERSION = "1"
+FORGET_GATES = {
+    "own": "",
+    "coupled": "forget gate coupled to the input gate, f = 1 - i",
+    "none": "no forget gate, f = 1",
+}
+SHOWN_SYMBOLS = 12
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many there are.
+
+    Examples
+    --------
+    >>> count(1, "layer"), count(2048, "unit")
+    ('1 layer', '2,048 units')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size_of(parameters: LSTMParameters) -> str:
+    """Say in one line how large an LSTM is."""
+    directions = "both directions" if parameters.bidirectional else "one direction"
+    weights = sum(weight.size for weight in parameters.weights.values())
+    return (
+        f"LSTM of {count(parameters.hidden_size, 'unit')}, {count(parameters.num_layers, 'layer')}, {directions}, "
+        f"{count(parameters.input_size, 'input')}, {weights:,} weights ({parameters.dtype})"
+    )
+
+
+def activations_of(parameters: LSTMParameters) -> str:
+    """Names of the activations in the slots gate, cell and hidden, by direction where those differ."""
+    by_direction = dict.fromkeys(parameters.slots(direction) for direction in range(parameters.num_directions))
+    return ", ".join(f"{slot.gate.name}/{slot.cell.name}/{slot.hidden.name}" for slot in by_direction)
+
+
+def options_of(parameters: LSTMParameters) -> list[str]:
+    """Say what an LSTM has that not every LSTM has."""
+    options = [
+        f"projection to {parameters.proj_size}" if parameters.proj_size else "",
+        "peepholes" if parameters.peepholes else "",
+        FORGET_GATES[parameters.forget_gate],
+        f"pre-activations clipped at {parameters.clip_pre:g}" if parameters.clip_pre is not None else "",
+        f"cells clipped at {parameters.clip_cell:g}" if parameters.clip_cell is not None else "",
+    ]
+    return [option for option in options if option]
+
+
+def print_model(console: Console, loaded: LoadedModel, format_name: str) -> None:
+    """Print what a file holds."""
+    tree = Tree(Text(f"{loaded.source.name}: {format_name}, {count(len(loaded), 'LSTM')}", style="bold"))
+    for path, parameters in loaded.items():
+        branch = tree.add(Text.assemble((path or "(root)", "bold cyan"), f"  {size_of(parameters)}"))
+        for line in _lines_of(parameters, loaded.places[path]):
+            branch.add(Text(line))
+    for path, reason in loaded.refused.items():
+        tree.add(Text.assemble((path or "(root)", "bold red"), f"  refused: {reason}"))
+    for line in _around(loaded):
+        tree.add(Text(line))
+    console.print(tree)
+
+
+def _lines_of(parameters: LSTMParameters, place: Place) -> Iterator[str]:
+    if any(parameters.slots(direction) != Activations() for direction in range(parameters.num_directions)):
+        yield f"activations {activations_of(parameters)} (gate/cell/hidden)"
+    yield from options_of(parameters)
+    if not parameters.bias:
+        yield "no biases"
+    if place.operator != "LSTM":
+        yield f"operator {place.operator}"
+    if place.stored_as is not None:
+        yield f"stored as {place.stored_as}"
+    if place.reverse:
+        yield "reads its sequence from the last step to the first"
+    if place.merge is not None:
+        yield f"directions joined by {place.merge}"
+    if place.reads is not None:
+        yield f"reads {place.reads}"
+    states = [f"{name} from the input {source}" for name, source in zip(("h_0", "c_0"), place.state_inputs, strict=True)
+              if source is not None]  # fmt: skip
+    if states:
+        yield ", ".join(states)
+
+
+def _around(loaded: LoadedModel) -> Iterator[str]:
+    """Say what surrounds the LSTMs."""
+    if loaded.embedding is not None:
+        symbols, features = loaded.embedding.shape
+        yield f"embedding: {count(symbols, 'symbol')}, {count(features, 'feature')} each"
+    if loaded.vocabulary is not None:
+        yield f"vocabulary: {_say_symbols(loaded.vocabulary)}"
+    if loaded.head is not None:
+        outputs, hidden = loaded.head.weight.shape
+        behind = f", {loaded.head.activation}" if loaded.head.activation else ""
+        yield f"head: {hidden:,} to {count(outputs, 'output')}{behind}"
+    if loaded.recogniser is not None:
+        one = loaded.recogniser
+        yield f"recogniser: reads {_say_symbols(one.alphabet)}; {count(len(one.outputs), 'output')}, {one.decision}"
+
+
+def _say_symbols(symbols: tuple[str, ...]) -> str:
+    shown = " ".join(map(repr, symbols[:SHOWN_SYMBOLS]))
+    return f"{count(len(symbols), 'symbol')}, {shown}{' ...' if len(symbols) > SHOWN_SYMBOLS else ''}"
+
+
+def to_json(loaded: LoadedModel, format_name: str) -> str:
+    """Give what is printed for another program; ``schema_version`` says how."""
+    value = {
+        "schema_version": JSON_SCHEMA_VERSION,
+        "tallycell_version": tallycell.__version__,
+        "file": loaded.source.name,
+        "format": format_name,
+        "lstms": [_lstm_to_json(path, parameters, loaded.places[path]) for path, parameters in loaded.items()],
+        "refused": dict(loaded.refused),
+        "embedding": None if loaded.embedding is None else list(loaded.embedding.shape),
+        "vocabulary": None if loaded.vocabulary is None else list(loaded.vocabulary),
+        "head": None
+        if loaded.head is None
+        else {"weight": list(loaded.head.weight.shape), "activation": loaded.head.activation},
+        "recogniser": None if loaded.recogniser is None else _recogniser_to_json(loaded.recogniser),
+    }
+    return json.dumps(value, indent=1, allow_nan=False)
+
+
+def _lstm_to_json(path: str, parameters: LSTMParameters, place: Place) -> dict[str, Any]:
+    numbers = {name: getattr(parameters, name) for name in (
+        "input_size", "hidden_size", "proj_size", "num_layers", "bidirectional", "bias", "peepholes", "forget_gate",
+        "clip_pre", "clip_cell",
+    )}  # fmt: skip
+    slots = [
+        {slot: getattr(parameters.slots(d), slot).name for slot in ("gate", "cell", "hidden")}
+        for d in range(parameters.num_directions)
+    ]
+    return {
+        "path": path,
+        **numbers,
+        "dtype": str(parameters.dtype),
+        "activations": dict(zip(DIRECTIONS, slots, strict=False)),
+        "operator": place.operator,
+        "stored_as": place.stored_as,
+        "reverse": place.reverse,
+        "merge": place.merge,
+        "reads": place.reads,
+        "state_inputs": list(place.state_inputs),
+    }
+
+
+def _recogniser_to_json(recogniser: Recogniser) -> dict[str, Any]:
+    return {
+        "alphabet": list(recogniser.alphabet),
+        "outputs": list(recogniser.outputs),
+        "decision": recogniser.decision,
+        "unknown": recogniser.unknown,
+    }

@@ -1,0 +1,92 @@
+"""Options that commands share, in groups: a command takes a group as one argument, and the user sees its flags."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from tallycell.loaders import LoadedModel, load
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a model file may be opened, and what it does not say itself."""
+
+    trust_pickle: Annotated[
+        bool, Option("--trust-pickle", help="open a pickle that holds more than weights: its writer can run code here")
+    ] = False
+    trust_code: Annotated[
+        bool, Option("--trust-code", help="let torch open TorchScript and exported programs, which can run code here")
+    ] = False
+    forget_bias: Annotated[
+        float | None,
+        Option("--forget-bias", help="what the model adds to the forget bias when it runs, 0 or 1"),
+    ] = None
+
+    def load(self, path: Path) -> LoadedModel:
+        """Open a model file this way."""
+        return load(
+            path, trust_pickle=self.trust_pickle, trust_code=self.trust_code, forget_bias=self.forget_bias
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """Which LSTM of a model reads, and how sound is cut for it."""
+
+    lstm: Annotated[
+        str | None, Option("--lstm", metavar="PATH", help="which LSTM of the model; tallycell inspect lists the paths")
+    ] = None
+    rate: Annotated[int | None, Option("--rate", min=1, help="samples a second that the model was made for")] = None
+    chunk: Annotated[int | None, Option("--chunk", min=1, help="new samples in each call of the model")] = None
+    context: Annotated[
+        int | None, Option("--context", min=0, help="samples of the chunk before that each call begins with")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to read."""
+
+    text: Annotated[Path | None, Option("--text", help="text, UTF-8; for a model that knows its symbols")] = None
+    array: Annotated[Path | None, Option("--array", help="input as npy, npz or csv: (time, feature)")] = None
+    audio: Annotated[Path | None, Option("--audio", help="sound as WAV, through the model's own front end")] = None
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How a reading is given out."""
+
+    as_json: Annotated[bool, Option("--json", help="print the whole reading as JSON")] = False
+    as_csv: Annotated[bool, Option("--csv", help="print one row a unit as CSV")] = False
+    unit: Annotated[str | None, Option("--unit", metavar="L.U", help="one unit in depth, such as 0.27")] = None
+    top: Annotated[int, Option("--top", min=1, help="how many units to show")] = 10
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options: typer is shown the fields of each in place of the group."""
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    annotations = {one.name: one.annotation for one in parameters}
+    groups = {name: group for name, group in annotations.items() if isinstance(group, type) and is_dataclass(group)}
+    shown = [one for one in parameters if one.name not in groups]
+    for group in groups.values():
+        for field in fields(group):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            shown.append(
+                inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
+            )
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    del run.__wrapped__  # typer would look through to the groups
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    return run

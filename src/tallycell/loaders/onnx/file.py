@@ -1,0 +1,101 @@
+"""ONNX: the operators LSTM and DynamicQuantizeLSTM, and LSTMs that an exporter took apart; no code of a file runs.
+
+Weights are initialisers, external data, or constants that Slice, Concat, Transpose and the like rearrange; they may
+stand in branches of an If and in functions of the model.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from tallycell.errors import FormatError
+from tallycell.loaders.files import one_line
+from tallycell.loaders.loaded_model import Head, LoadedModel
+from tallycell.loaders.onnx.constants import Constants
+from tallycell.loaders.onnx.graph import OnnxModel, operator_of
+from tallycell.loaders.onnx.sites import Found, open_lstms
+from tallycell.loaders.onnx.tracing import find_embedding, find_head
+from tallycell.parameters import LSTMParameters
+
+_OTHERS = ("GRU", "RNN", "com.microsoft.AttnLSTM")
+
+
+def load_onnx(path: Path) -> LoadedModel:
+    """Read the LSTMs of an ONNX file.
+
+    Parameters
+    ----------
+    path
+        The file; external data may lie in its folder.
+
+    Returns
+    -------
+    LoadedModel
+        In order of execution, by the name of the node without slashes at its ends. Where two share a name, the nodes
+        and branches around it stand in front: ``"If_0/then_branch/rnn"``. An LSTM that was taken apart goes by the
+        torch names of its weights (``"decoder.rnn"``). A node that reads its sequence from the right is one direction
+        here, with ``places[path].reverse``. Initial states are no part of the parameters: :func:`tallycell.tap` gives
+        them. Where an activation lacks alpha or beta, ONNX Runtime's are taken: 0 for Affine, ScaledTanh and
+        ThresholdedRelu.
+
+    Raises
+    ------
+    MissingExtraError
+        If onnx is not installed.
+    FormatError
+        If the file is missing, damaged, or without an LSTM that can be read; the text says why of each.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tallycell.loaders.onnx.export import to_onnx
+    >>> ones = LSTMParameters({"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))}).astype("float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_onnx(ones, Path(folder) / "ones.onnx")
+    ...     model = load_onnx(Path(folder) / "ones.onnx")
+    >>> model.lstm == ones
+    True
+    """
+    model, constants, found = open_lstms(path)
+    try:
+        stacks = {name: one.parameters for name, one in found.items() if isinstance(one.parameters, LSTMParameters)}
+        refused = {
+            name: one_line(one.parameters) for name, one in found.items() if isinstance(one.parameters, Exception)
+        }
+        if not stacks:
+            raise FormatError(_nothing(model, refused))
+        embedding, head = _around(found, constants)
+    except RecursionError:
+        raise FormatError(f"{path}: its graphs are nested or chained too deeply to be read") from None
+    except IndexError:  # by number, as ONNX has them
+        raise FormatError(f"{path}: a node has fewer inputs or outputs than its operator needs") from None
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+    places = {name: one.place for name, one in found.items() if name in stacks}
+    return LoadedModel(stacks, path, places=places, refused=refused, embedding=embedding, head=head)
+
+
+def _nothing(model: OnnxModel, refused: dict[str, str]) -> str:
+    if refused:
+        return "none of its LSTMs can be read: " + "; ".join(f"{name!r}, {why}" for name, why in refused.items())
+    operators = [operator_of(node) for _, node in model.root.walk()]
+    others = sorted({name for name in operators if name in _OTHERS})
+    seen = f", only {', '.join(others)}" if others else f"; its {len(operators)} nodes hold none"
+    return f"no LSTM in the model{seen}"
+
+
+def _around(found: dict[str, Found], constants: Constants) -> tuple[np.ndarray | None, Head | None]:
+    """Find what stands before the first LSTM and behind the last; None where branches make it more than one."""
+    sites = [site for one in found.values() for site in one.sites]
+    if not sites or any(site.scope is not sites[0].scope for site in sites):
+        return None, None
+    first, last = (next(iter(ones)) for ones in (found.values(), reversed(found.values())))
+    embedding = head = None
+    if isinstance(first.parameters, LSTMParameters):
+        embedding = find_embedding(first.sites[0].scope, first.sites[0].x, constants, first.parameters.input_size)
+    if isinstance(last.parameters, LSTMParameters):
+        site = last.sites[-1]
+        outputs = site.step[:1] if site.step else site.node.output[:2]
+        hidden = last.parameters.output_size * last.parameters.num_directions
+        head = find_head(site.scope, tuple(outputs), constants, hidden)
+    return embedding, head

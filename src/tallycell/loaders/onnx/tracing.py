@@ -1,0 +1,156 @@
+"""Following values through an ONNX graph: where a state comes from, what stands before and behind the LSTMs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tallycell.loaders.loaded_model import Head
+from tallycell.loaders.onnx.constants import Constants
+from tallycell.loaders.onnx.graph import Scope, attributes_of, operator_of
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+# Operators whose first output is a rearranged part of their first input.
+_REARRANGING = (
+    "Cast", "Dropout", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+    "Unsqueeze",
+)  # fmt: skip
+_SQUASHING = ("Relu", "Sigmoid", "Softmax", "LogSoftmax", "Softplus", "Tanh")
+
+
+class Tracing:
+    """Follows values backwards; through an If where both branches lead to the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[Scope, str]] = {}
+
+    def source(self, scope: Scope, name: str) -> tuple[Scope, str]:
+        """Value of which this one is a rearranged part, with the graph that defines it."""
+        home = scope.home(name) or scope
+        key = (id(home), name)
+        if key not in self._known:
+            self._known[key] = (home, name)  # stands if nothing is found
+            self._known[key] = self._further(home, name)
+        return self._known[key]
+
+    def _further(self, home: Scope, name: str) -> tuple[Scope, str]:
+        if name not in home.makers:
+            return home, name
+        node, k = home.makers[name]
+        if operator_of(node) in _REARRANGING and node.input and node.input[0]:
+            return self.source(home, node.input[0])
+        if operator_of(node) == "If":
+            branches = home.inner.get(id(node), {}).values()
+            ends = [self.source(one, one.graph.output[k].name) for one in branches if k < len(one.graph.output)]
+            if ends and all(end[0] is ends[0][0] and end[1] == ends[0][1] for end in ends):
+                return ends[0]
+        return home, name
+
+    def model_input(self, scope: Scope, name: str) -> str | None:
+        """Input of the model that a value is a rearranged part of; None if it is another's."""
+        if not name:
+            return None
+        home, source = self.source(scope, name)
+        return source if home.outer is None and source in home.inputs else None
+
+
+def find_embedding(scope: Scope, name: str, constants: Constants, features: int) -> np.ndarray | None:
+    """Table (symbol, feature) whose rows an LSTM reads; None if it reads something else.
+
+    Parameters
+    ----------
+    scope, name
+        What the LSTM reads.
+    constants
+        Of the model.
+    features
+        Size of what it reads.
+    """
+    dequantise: tuple[np.ndarray, np.ndarray] | None = None
+    while (made := scope.maker(name)) is not None:
+        scope, node, _ = made
+        operator = operator_of(node)
+        if operator == "Gather" and attributes_of(node).get("axis", 0) == 0:
+            table = constants.array(scope, node.input[0])
+            if table is not None and table.ndim == 2 and table.shape[1] == features:
+                return _as_float(table, dequantise)
+        if operator == "DequantizeLinear" and dequantise is None:
+            scale = constants.array(scope, node.input[1])
+            zero = constants.array(scope, node.input[2]) if len(node.input) > 2 else np.zeros((), np.int32)
+            if scale is None or zero is None or scale.size != 1 or zero.size != 1:
+                return None
+            dequantise = scale, zero
+        elif operator not in _REARRANGING:
+            return None
+        name = node.input[0]
+    return None
+
+
+def _as_float(table: np.ndarray, dequantise: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray | None:
+    if dequantise is not None:
+        scale, zero = (one.reshape(()) for one in dequantise)
+        return (table.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale.astype(np.float32)
+    if table.dtype.kind != "f":
+        return None
+    return table if table.dtype == np.float64 else table.astype(np.float32)
+
+
+def find_head(scope: Scope, names: Sequence[str], constants: Constants, hidden: int) -> Head | None:
+    """Linear layer that reads the output of an LSTM; None if there is none, or more than one.
+
+    Parameters
+    ----------
+    scope, names
+        The outputs Y and Y_h of the LSTM.
+    constants
+        Of the model.
+    hidden
+        Size of h, both directions together.
+    """
+    found: dict[int, Head] = {}
+    seen: set[str] = set()
+    left = [name for name in names if name]
+    while left:
+        name = left.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in scope.users.get(name, ()):
+            if operator_of(node) in _REARRANGING and node.input[0] == name:
+                left += [output for output in node.output[:1] if output]
+            elif operator_of(node) in ("Gemm", "MatMul") and node.input[0] == name:
+                head = _linear(scope, node, constants, hidden)
+                if head is not None:
+                    found[id(node)] = head
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _linear(scope: Scope, node: "NodeProto", constants: Constants, hidden: int) -> Head | None:
+    weight = constants.array(scope, node.input[1]) if len(node.input) > 1 else None
+    if weight is None or weight.ndim != 2 or weight.dtype.kind != "f":
+        return None
+    attributes, end = attributes_of(node), node.output[0]
+    if operator_of(node) == "Gemm":
+        if attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
+            return None
+        weight = weight if attributes.get("transB") else weight.T
+        bias = constants.array(scope, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    else:
+        weight, bias = weight.T, None
+        match scope.users.get(end, ()):
+            case [add] if operator_of(add) == "Add":
+                other = next((name for name in add.input if name != end), "")
+                bias = constants.array(scope, other)
+                end = end if bias is None else add.output[0]
+    if weight.shape[1] != hidden or (bias is not None and bias.size != weight.shape[0]):
+        return None
+    users = scope.users.get(end, ())
+    squashed = [operator_of(user) for user in users if operator_of(user) in _SQUASHING]
+    precise = np.float64 if weight.dtype == np.float64 else np.float32
+    return Head(
+        np.ascontiguousarray(weight, precise),
+        None if bias is None else bias.reshape(-1).astype(precise),
+        squashed[0].lower() if len(squashed) == len(users) == 1 else None,
+    )

@@ -1,0 +1,1 @@
+"""TFLite: sequence LSTMs in float, hybrid and int8."""

@@ -1,0 +1,297 @@
+"""Models of every kind on the command line: what is inside them, which LSTM is read, and what a text is for them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tallycell as tc
+from tallycell.cli import main
+from tallycell.cli.inputs import open_array, open_text
+from tallycell.cli.inspect_view import print_model, to_json
+from tallycell.cli.options import Feeding
+from tallycell.cli.symbols import encode
+from tallycell.errors import InputError
+from tallycell.loaders import Head, LoadedModel, Place
+
+
+def lstm(features, hidden=3, seed=0, **options):
+    draw = np.random.default_rng(seed)
+    weights = {"weight_ih_l0": draw.normal(size=(4 * hidden, features)),
+               "weight_hh_l0": draw.normal(size=(4 * hidden, hidden))}  # fmt: skip
+    return tc.LSTMParameters(weights, **options)
+
+
+def both_directions(features, hidden=3):
+    draw = np.random.default_rng(5)
+    shapes = {"weight_ih_l0": (4 * hidden, features), "weight_hh_l0": (4 * hidden, hidden)}
+    return tc.LSTMParameters(
+        {f"{name}{suffix}": draw.normal(size=shape) for name, shape in shapes.items() for suffix in ("", "_reverse")}
+    )
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A file with two LSTMs, of different width."""
+    stacks = {"decoder.rnn": lstm(4, 5), "encoder.rnn": lstm(2)}
+    save_file(
+        {f"{path}.{name}": weight for path, one in stacks.items() for name, weight in one.weights.items()},
+        tmp_path / "two.safetensors",
+    )
+    return tmp_path / "two.safetensors"
+
+
+@pytest.fixture
+def array(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(60, 4)))
+    return tmp_path / "x.npy"
+
+
+def test_several_lstms_and_none_chosen_lists_them_and_tells_the_option(run, two, array):
+    status, out, err = run("read", two, "--array", array)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "holds 2 LSTMs, at 'decoder.rnn', 'encoder.rnn'; choose one with --lstm PATH" in err
+
+
+def test_the_chosen_lstm_is_read_and_named(run, two, array):
+    status, out, _ = run("read", two, "--array", array, "--lstm", "decoder.rnn")
+    assert status == 0
+    assert "two.safetensors, decoder.rnn: LSTM of 5 units" in out
+    status, _, err = run("read", two, "--array", array, "--lstm", "decoder")
+    assert status == 2
+    assert "no LSTM at 'decoder'" in err
+
+
+def test_trace_takes_the_same_options(run, two, array, tmp_path):
+    pytest.importorskip("zarr")
+    status, _, _ = run("trace", two, array, "-o", tmp_path / "t.zarr", "--lstm", "decoder.rnn")
+    assert status == 0
+    expected = tc.record_trace(tc.load(two)["decoder.rnn"], np.load(array))
+    np.testing.assert_array_equal(tc.open_trace(tmp_path / "t.zarr")["c"].to_numpy(), expected["c"].to_numpy())
+
+
+def test_options_of_trust_reach_the_loader(run, tmp_path, array, monkeypatch):
+    seen = {}
+
+    def load(path, **options):
+        seen.update(options)
+        return LoadedModel({"": lstm(4)}, path)
+
+    monkeypatch.setattr("tallycell.cli.options.load", load)
+    status, _, err = run("read", "m.pt", "--array", array, "--trust-pickle", "--trust-code", "--forget-bias", "0.5")
+    assert (status, err) == (0, "")
+    assert seen == {"trust_pickle": True, "trust_code": True, "forget_bias": 0.5}
+    run("inspect", array)
+    assert seen == {"trust_pickle": False, "trust_code": False, "forget_bias": None}
+
+
+# ---- inspect ---------------------------------------------------------------------------------------------------------
+
+
+def rich_model():
+    """One of everything that a tree can show."""
+    peepholes = {**lstm(2).weights, "weight_ch_l0": np.ones(9)}
+    stacks = {
+        "": both_directions(2),
+        "odd": tc.LSTMParameters(
+            peepholes, tc.Activations(gate=tc.activation("hard_sigmoid")), "coupled", clip_pre=3.0, clip_cell=50.0
+        ),
+    }
+    places = {
+        "": Place("Bidirectional", merge="sum"),
+        "odd": Place("DynamicQuantizeLSTM", "int8", reverse=True, reads="/encoder/out", state_inputs=("h", None)),
+    }
+    return LoadedModel(
+        stacks, Path("rich.onnx"), places=places, refused={"third": "its layer norm is not read"},
+        embedding=np.ones((30, 2)), vocabulary=tuple(map(chr, range(97, 127))),
+        head=Head(np.ones((5, 3)), activation="softmax"),
+    )  # fmt: skip
+
+
+def test_tree_says_everything_and_is_plain_where_nobody_looks(capsys):
+    from tallycell.cli.commands import _console
+
+    print_model(_console(), rich_model(), "ONNX")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "\x1b" not in out
+    for part in (
+        "rich.onnx: ONNX, 2 LSTMs",
+        "(root) LSTM of 3 units, 1 layer, both directions, 2 inputs, 120 weights (float64)",
+        "operator Bidirectional", "directions joined by sum", "no biases",
+        "activations hard_sigmoid/tanh/tanh (gate/cell/hidden)", "peepholes",
+        "forget gate coupled to the input gate, f = 1 - i", "pre-activations clipped at 3", "cells clipped at 50",
+        "stored as int8", "reads its sequence from the last step to the first", "reads /encoder/out",
+        "h_0 from the input h", "third refused: its layer norm is not read",
+        "embedding: 30 symbols, 2 features each", "vocabulary: 30 symbols, 'a' 'b'", "head: 3 to 5 outputs, softmax",
+    ):  # fmt: skip
+        assert part in out, part
+
+
+def test_inspection_as_json_has_the_same(run, two):
+    value = json.loads(to_json(rich_model(), "ONNX"))
+    assert value["schema_version"] == "1"
+    odd = value["lstms"][1]
+    assert (odd["path"], odd["operator"], odd["stored_as"], odd["reverse"]) == (
+        "odd",
+        "DynamicQuantizeLSTM",
+        "int8",
+        True,
+    )
+    assert odd["activations"] == {"forward": {"gate": "hard_sigmoid", "cell": "tanh", "hidden": "tanh"}}
+    assert (odd["forget_gate"], odd["clip_cell"], odd["state_inputs"]) == ("coupled", 50.0, ["h", None])
+    assert set(value["lstms"][0]["activations"]) == {"forward", "reverse"}
+    assert value["refused"] == {"third": "its layer norm is not read"}
+    assert value["head"] == {"weight": [5, 3], "activation": "softmax"}
+    status, out, _ = run("inspect", two, "--json")
+    assert status == 0
+    assert [one["path"] for one in json.loads(out)["lstms"]] == ["decoder.rnn", "encoder.rnn"]
+
+
+def test_shipped_model_is_inspected_as_a_recogniser(run):
+    from tallycell.cli.inputs import SHIPPED, SHIPPED_MODEL
+
+    status, out, _ = run("inspect", SHIPPED / SHIPPED_MODEL)
+    assert status == 0
+    assert "stdlib_characters.safetensors: safetensors, 1 LSTM\n" in out
+    assert "recogniser: reads 97 symbols, '<unknown>' '\\n' ' '" in out
+
+
+def test_what_cannot_be_inspected_is_one_line_and_status_2(run, tmp_path):
+    (tmp_path / "broken.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{broken")
+    for path in (tmp_path / "none.onnx", tmp_path / "broken.safetensors"):
+        status, out, err = run("inspect", path)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert str(path) in err
+
+
+# ---- text for models with an embedding -------------------------------------------------------------------------------
+
+
+SYMBOLS = ("a", "b", " ", "?", "<unk>")
+ROWS = np.random.default_rng(3).normal(size=(5, 2))
+
+
+def embedded(stacks, places=None, vocabulary=SYMBOLS, rows=ROWS):
+    return LoadedModel(stacks, Path("m"), places=places or {}, embedding=rows, vocabulary=vocabulary)
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "a.txt").write_text("ab ba? abba", encoding="utf-8")
+    return tmp_path / "a.txt"
+
+
+def test_text_becomes_rows_of_the_embedding(text):
+    subject = open_text(embedded({"lstm": lstm(2)}), text, "m", Feeding())
+    np.testing.assert_array_equal(subject.x, ROWS[[0, 1, 2, 1, 0, 3, 2, 0, 1, 1, 0]])
+    assert "".join(subject.tokens) == "ab ba? abba"
+    assert subject.quantities["position in the line"].tolist() == list(range(1, 12))
+    assert (subject.unknown_share, subject.left_out) == (0.0, False)
+
+
+def test_unknown_characters_are_read_as_such_or_left_out(text):
+    text.write_text("abXba", encoding="utf-8")
+    subject = open_text(embedded({"lstm": lstm(2)}), text, "m", Feeding())
+    assert subject.tokens == ["a", "b", "<unk>", "b", "a"]
+    assert (subject.unknown_share, subject.left_out) == (0.2, False)
+    without = embedded({"lstm": lstm(2)}, vocabulary=SYMBOLS[:4], rows=ROWS[:4])
+    subject = open_text(without, text, "m", Feeding())
+    assert subject.tokens == list("abba")
+    assert subject.quantities["position in the line"].tolist() == [1, 2, 4, 5]
+    assert subject.unknown_share == pytest.approx(0.2)
+    assert subject.left_out
+    with pytest.raises(
+        InputError, match=r"40% of the text are characters that the model does not know; it knows ' \?ab'"
+    ):
+        encode("aXbXb", SYMBOLS[:4], None)
+
+
+def test_share_left_out_is_printed(run, text, monkeypatch):
+    text.write_text("abXba ab ba ba ab", encoding="utf-8")
+    without = embedded({"lstm": lstm(2)}, vocabulary=SYMBOLS[:4], rows=ROWS[:4])
+    monkeypatch.setattr("tallycell.cli.options.load", lambda path, **options: without)
+    _, out, _ = run("read", "m", "--text", text)
+    assert "it read a.txt: 16 symbols, 5.9% of the text are unknown to it and left out" in out
+
+
+@pytest.mark.parametrize(("first", "merge", "joined"), [
+    (lstm(2), None, lambda h: h[0]),
+    (both_directions(2), None, lambda h: np.concatenate(h, axis=-1)),
+    (both_directions(2), "sum", lambda h: h[0] + h[1]),
+    (both_directions(2), "mul", lambda h: h[0] * h[1]),
+    (both_directions(2), "ave", lambda h: (h[0] + h[1]) / 2),
+])  # fmt: skip
+def test_later_layer_reads_what_the_layers_before_give_out(text, first, merge, joined):
+    h = tc.record_trace(first, ROWS[[0, 1, 2, 1, 0, 3, 2, 0, 1, 1, 0]])["h"].isel(layer=0, sequence=0)
+    expected = joined(h.transpose("direction", "time", "unit").to_numpy())
+    model = embedded({"rnn_1": first, "rnn_2": lstm(expected.shape[1])}, {"rnn_1": Place(merge=merge)})
+    subject = open_text(model, text, "m", Feeding(lstm="rnn_2"))
+    np.testing.assert_allclose(subject.x, expected, atol=1e-15)
+    assert subject.path == "rnn_2"
+
+
+def test_layers_that_are_not_one_stack_are_refused_with_the_reason(text):
+    cases = {
+        "their names differ in more than a number": embedded({"encoder": lstm(2), "rnn_2": lstm(3)}),
+        "the one gives 3 numbers, the other reads 4": embedded({"rnn_1": lstm(2), "rnn_2": lstm(4)}),
+        "one of them reads from the last step": embedded(
+            {"rnn_1": lstm(2), "rnn_2": lstm(3)}, {"rnn_1": Place(reverse=True)}
+        ),
+    }
+    for reason, model in cases.items():
+        with pytest.raises(InputError, match=reason):
+            open_text(model, text, "m", Feeding(lstm="rnn_2"))
+
+
+def test_texts_that_a_model_cannot_read_are_refused(text):
+    cases = {
+        "the embedding gives 2 numbers a symbol, the LSTM at 'lstm' reads 7": embedded({"lstm": lstm(7)}),
+        "an embedding of 5 symbols and does not name the symbols": embedded({"lstm": lstm(2)}, vocabulary=None),
+        "an embedding of 5 symbols and names 4 symbols": embedded({"lstm": lstm(2)}, vocabulary=SYMBOLS[:4]),
+        "are not characters": embedded({"lstm": lstm(2)}, vocabulary=("the", "of", "and", "to", "a")),
+        "has no alphabet": LoadedModel({"lstm": lstm(2)}, Path("m")),
+    }
+    for reason, model in cases.items():
+        with pytest.raises(InputError, match=reason):
+            open_text(model, text, "m", Feeding())
+
+
+def test_lstm_that_reads_from_the_last_step_is_given_everything_turned_round(text, array):
+    backwards = {"lstm": Place(reverse=True)}
+    subject = open_text(embedded({"lstm": lstm(2)}, backwards), text, "m", Feeding())
+    assert "".join(subject.tokens) == "abba ?ab ba"
+    assert subject.quantities["position in the line"].tolist() == list(range(11, 0, -1))
+    np.testing.assert_array_equal(subject.x[0], ROWS[0])
+    of_array = open_array(LoadedModel({"lstm": lstm(4)}, Path("m"), places=backwards), array, "m", Feeding())
+    np.testing.assert_array_equal(of_array.x, np.load(array)[::-1])
+    assert of_array.reverse
+
+
+def test_shakespeare_reads_shakespeare(run, third_party, tmp_path):
+    folder = third_party / "models" / "ml5-shakespeare"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    speech = "All:\nSpeak, speak.\nAll:\nNo more, I pray thee.\n" * 8
+    (tmp_path / "speech.txt").write_text(speech, encoding="utf-8")
+    status, out, _ = run("read", folder, "--text", tmp_path / "speech.txt", "--forget-bias", "1")
+    assert status == 0
+    assert "LSTM of 128 units, 2 layers" in out
+    assert f"{len(speech)} symbols, 0.0% of the text are unknown to it and left out" in out
+    status, _, err = run("read", folder, "--text", tmp_path / "speech.txt")
+    assert status == 2
+    assert "--forget-bias" in err
