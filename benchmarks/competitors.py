@@ -16,6 +16,9 @@ from tallycell.layout import Layout
 from tallycell.parameters import LSTMParameters
 
 TOLERANCE = 1e-5  # of max|a - b| / (1 + max|b|): float32 sums in another order
+# Sums over all steps of all sequences: at 32,128,1000 torch's gradient to the bias is 1.3e-5 from that in float64, ours
+# 5e-7.
+GRADIENT_TOLERANCE = 5e-5
 
 TorchFunction = Callable[[Tensor], Tensor]
 
@@ -30,11 +33,11 @@ def difference(ours: Any, theirs: Any) -> float:
     return float((ours - theirs).abs().max() / (1 + theirs.abs().max()))
 
 
-def require_same(what: str, ours: Any, theirs: Any) -> None:
+def require_same(what: str, ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
     """Refuse to go on if two results differ."""
     found = difference(ours, theirs)
-    if not found <= TOLERANCE:
-        raise DisagreementError(f"{what} differs by {found:.2g}, at most {TOLERANCE:g} is expected; nothing is timed")
+    if not found <= tolerance:
+        raise DisagreementError(f"{what} differs by {found:.2g}, at most {tolerance:g} is expected; nothing is timed")
 
 
 def make_torch_lstm(cell: Cell) -> nn.LSTM:

@@ -54,7 +54,7 @@ def train_step(module: Any, x: Any, gradient: Any, returned: tuple[Any, ...]) ->
 
 def verify(cell: Cell, modules: dict[str, Any], x: Any, calls: dict[str, Call]) -> None:
     """Compare the gradients to every weight and to the input with torch's."""
-    from benchmarks.competitors import require_same
+    from benchmarks.competitors import GRADIENT_TOLERANCE, require_same
 
     def gradients(name: str) -> dict[str, Any]:
         calls[name]()
@@ -64,4 +64,4 @@ def verify(cell: Cell, modules: dict[str, Any], x: Any, calls: dict[str, Call]) 
     expected = gradients("torch")
     for name in calls:
         for weight, found in gradients(name).items():
-            require_same(f"{cell}: gradient of {name} to {weight}", found, expected[weight])
+            require_same(f"{cell}: gradient of {name} to {weight}", found, expected[weight], GRADIENT_TOLERANCE)

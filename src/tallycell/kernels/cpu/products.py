@@ -79,29 +79,34 @@ def weight_gradients(
 
 @inlined
 def _add_product(form, left, panel, out, block, fresh, scratch):
-    """Add left times a panel to one block of columns of out, or put it there; ``left`` is (address, stride, length)."""
-    size, lanes, width = size_of(form), lanes_of(form), tile_gates_of(form) * lanes_of(form)
+    """Add left times a panel to one block of columns of out, or put it there; ``left`` is (address, stride, length).
+
+    The sum of a chunk starts from zero and is added as a whole, which rounds far less than to go on adding single terms
+    to what has been summed before.
+    """
+    size, lanes, gates = size_of(form), lanes_of(form), tile_gates_of(form)
+    width = gates * lanes
     rows, columns = out.shape
     there = min(width, columns - block * width)
     zeros = address_of(scratch) + MOST_ROWS * width * size
     r = 0
     while r < rows:
         m = rows_of_tile(rows - r)
-        if there == width:
-            place = (address_of(out) + (r * columns + block * width) * size, columns, lanes, 0)
-        else:
-            place = (address_of(scratch), width, lanes, 0)
-            if not fresh:
-                for j in range(m):
-                    for k in range(there):
-                        scratch[j * width + k] = out[r + j, block * width + k]
-        start = (zeros, 0, lanes, 0) if fresh else place
+        first = address_of(out) + (r * columns + block * width) * size
+        direct = fresh and there == width
+        place = (first, columns, lanes, 0) if direct else (address_of(scratch), width, lanes, 0)
         terms = (left[0] + r * left[1] * size, left[1], left[2], panel)
-        run_tile(m, form, terms, (0, 0, 0, 0), start, place)
-        if there < width:
+        run_tile(m, form, terms, (0, 0, 0, 0), (zeros, 0, lanes, 0), place)
+        if not direct and there == width:
+            for j in range(m):
+                for k in range(0, width, lanes):
+                    total = vload(form, first, j * columns + k) + vload(form, address_of(scratch), j * width + k)
+                    vstore(form, total, first, j * columns + k)
+        elif not direct:
             for j in range(m):
                 for k in range(there):
-                    out[r + j, block * width + k] = scratch[j * width + k]
+                    before = 0.0 if fresh else out[r + j, block * width + k]
+                    out[r + j, block * width + k] = before + scratch[j * width + k]
         r += m
 
 
