@@ -1,0 +1,1 @@
+"""Counter machines: written, run, extracted from LSTMs, compiled into them, checked against them."""
