@@ -111,7 +111,9 @@ def run_on_kernel(
         ran = Ran(*torch.ops.tallycell.lstm_layer(steps, *_summed(weights, x.dtype), h_0, c_0, plan.text))
         ran = ran.without_initial(reverse=plan.reverse)
     elif torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
-        ran = Ran(*LayerFunction.apply(steps, *_summed(weights, x.dtype), h_0, c_0, plan))  # type: ignore[no-untyped-call]
+        panels = (packed or PackedOnce()).panels(list(weights.values()), x.dtype)
+        on_graph = (steps, *_summed(weights, x.dtype), h_0, c_0, plan, panels)
+        ran = Ran(*LayerFunction.apply(*on_graph))  # type: ignore[no-untyped-call]
     else:
         panels = (packed or PackedOnce()).panels(list(weights.values()), x.dtype)
         ran = run_forward(steps, panels, h_0, c_0, plan).without_initial(reverse=plan.reverse)

@@ -244,8 +244,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _as_asked(ctx: Any, gradients: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    asked = zip(gradients, ctx.needs_input_grad, strict=False)  # no gradient to the plan
-    return (*(gradient if needed else None for gradient, needed in asked), None)
+    asked = zip(gradients, ctx.needs_input_grad, strict=False)
+    found = [gradient if needed else None for gradient, needed in asked]
+    return (*found, *[None] * (len(ctx.needs_input_grad) - len(found)))  # none to what is no tensor
 
 
 class LayerFunction(torch.autograd.Function):
@@ -254,10 +255,10 @@ class LayerFunction(torch.autograd.Function):
     # With ctx and not with setup_context, whose arguments torch binds by inspection: 40 microseconds a call.
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        """Run all steps; inputs: x, weight_ih, weight_hh, bias or None, h_0 and c_0 or None, the plan."""
-        x, weight_ih, weight_hh, bias, h_0, c_0, plan = inputs
-        ran = _own_memory(run_forward(x, pack(Weights(weight_ih, weight_hh, bias)), h_0, c_0, plan))
-        _save(ctx, inputs, ran)
+        """Run all steps; inputs: x, weight_ih, weight_hh, bias or None, h_0 and c_0 or None, the plan, the panels."""
+        x, _, _, _, h_0, c_0, plan, panels = inputs
+        ran = _own_memory(run_forward(x, panels, h_0, c_0, plan))
+        _save(ctx, inputs[:-1], ran)
         # Sliced here and not on the graph, where the gradient would be copied into one of a step more.
         return tuple(ran.without_initial(reverse=plan.reverse))
 
@@ -295,7 +296,7 @@ def _differentiable_gradients(ctx: Any, given: Sequence[Tensor | None]) -> tuple
         allow_unused=True,
     )
     by_input = dict(zip(asked, found, strict=True))
-    return tuple(by_input.get(k) for k in range(7))
+    return tuple(by_input.get(k) for k in range(len(ctx.needs_input_grad)))
 
 
 # ---- operations for torch.compile and torch.export -------------------------------------------------------------------
