@@ -20,6 +20,7 @@ import pytest
 import tallycell.activations
 
 ROOT = Path(__file__).parent.parent
+collect_ignore = ["data"]  # its scripts are run by hand, with libraries of other people
 
 hypothesis.settings.register_profile("tallycell", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("tallycell")

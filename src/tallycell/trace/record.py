@@ -8,6 +8,7 @@ import xarray as xr
 
 import tallycell
 from tallycell.errors import InputError
+from tallycell.kernels.cpu.memory import aligned
 from tallycell.kernels.hold import Hold, held_values
 from tallycell.kernels.interface import Steps
 from tallycell.kernels.stack import StackInput, run_stack
@@ -132,7 +133,8 @@ def record_trace(
     choice = _choose(record, parameters, time)
     holds = (hold,) if isinstance(hold, Hold) else tuple(hold)
     _check_holds(holds, parameters, time)
-    kept = _run(parameters, StackInput(source.x, h_0, c_0, source.lengths), choice, holds)
+    lengths_to_mind = None if (source.lengths == time).all() else source.lengths
+    kept = _run(parameters, StackInput(source.x, h_0, c_0, lengths_to_mind), choice, holds)
     kept |= _given(parameters, choice, source, h_0, c_0)
     return _assemble(parameters, choice, source, kept, trace_attrs(parameters, holds, tallycell.__version__))
 
@@ -182,7 +184,7 @@ def _run(
     """Values of every layer and direction, selected as soon as a layer is done; (layer, direction, sequence, ...)."""
     by_layer = (parameters.num_layers, parameters.num_directions, inputs.x.shape[1], choice.steps.size)
     names = [name for name in choice.variables if name != "x"]
-    kept = {name: np.empty((*by_layer, choice.numbers_of(name).size), parameters.dtype) for name in names}
+    kept = {name: aligned((*by_layer, choice.numbers_of(name).size), parameters.dtype) for name in names}
     keep_pre = not set(names).isdisjoint(PRE_ACTIVATIONS)
     layers = run_stack(parameters, inputs, holds=holds, keep_pre=keep_pre)
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is looked for in the states
@@ -196,8 +198,15 @@ def _keep(kept: dict[str, np.ndarray], choice: _Choice, layer: int, directions: 
     for direction, steps in enumerate(directions):
         _check_overflow(steps, layer, DIRECTIONS[direction])
         for name, values in kept.items():
-            chosen = getattr(steps, name)[choice.steps][..., choice.numbers_of(name)]
+            every = getattr(steps, name)
+            chosen = every[_slice_if_all(choice.steps, len(every))]
+            chosen = chosen[..., _slice_if_all(choice.numbers_of(name), every.shape[-1])]
             values[layer, direction] = chosen.swapaxes(0, 1)
+
+
+def _slice_if_all(numbers: np.ndarray, size: int) -> np.ndarray | slice:
+    """Give a slice for all of them in order: it copies nothing."""
+    return slice(None) if np.array_equal(numbers, np.arange(size)) else numbers
 
 
 def _check_overflow(steps: Steps, layer: int, direction: str) -> None:
