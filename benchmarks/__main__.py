@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import activations, api, cold, forward, import_time, report, stream, train
+from benchmarks import activations, api, cold, forward, import_time, machine_speed, report, stream, train
 from benchmarks.machine import describe_machine
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "activations": activations,
     "api": api,
     "cold": cold,
+    "machine": machine_speed,
 }
 
 

@@ -126,8 +126,10 @@ class CounterMachine:
 
     def _names(self, name: str) -> tuple[str, ...]:
         found = tuple(getattr(self, name))
-        if len(set(found)) < len(found) or not all(isinstance(one, str) and one for one in found):
+        if not all(isinstance(one, str) and one for one in found) or len(set(found)) < len(found):
             raise ParameterError(f"the {name} of a machine must be distinct texts; got {found}")
+        if any("\ud800" <= character <= "\udfff" for one in found for character in one):
+            raise ParameterError(f"the {name} of a machine must be texts that a file can hold; got {found}")
         if not found and name != "counters":
             raise ParameterError(f"a machine needs at least one of its {name}")
         if name == "states" and FAIL_NAME in found:
@@ -178,7 +180,7 @@ class CounterMachine:
     @property
     def largest_step(self) -> int:
         """Largest absolute value of a step; 0 without counters."""
-        return int(np.abs(self.step).max(initial=0))
+        return max(int(self.step.max(initial=0)), -int(self.step.min(initial=0)))
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
@@ -270,6 +272,16 @@ class CounterMachine:
         return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pickled array comes back writeable; made anew it is not.
+        return CounterMachine, tuple(getattr(self, one.name) for one in fields(self))
+
+    def __str__(self) -> str:
+        """Write the machine in the notation of :mod:`tallycell.machine.notation`."""
+        from tallycell.machine.printing import format_machine  # which needs this module
+
+        return format_machine(self)
 
     def __repr__(self) -> str:
         return (
