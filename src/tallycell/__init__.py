@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from tallycell.layout import Layout
     from tallycell.loaders import Tapped, load, save, tap, to_keras_weights, to_onnx
     from tallycell.lstm import LSTM
+    from tallycell.machine import CounterMachine, format_machine, parse
+    from tallycell.machine.compilation import compile_machine
+    from tallycell.machine.equivalence import compare_machines
+    from tallycell.machine.extraction import extract_machine
     from tallycell.parameters import Activations, LSTMParameters
     from tallycell.reading import read_events, read_saturation, read_units
     from tallycell.recogniser import Recogniser
@@ -23,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LSTM",
     "Activations",
+    "CounterMachine",
     "Hold",
     "LSTMParameters",
     "LSTMState",
@@ -35,8 +40,13 @@ __all__ = [
     "Tapped",
     "activation",
     "capture",
+    "compare_machines",
+    "compile_machine",
+    "extract_machine",
+    "format_machine",
     "load",
     "open_trace",
+    "parse",
     "read_events",
     "read_saturation",
     "read_units",
@@ -62,6 +72,12 @@ _HOME = {
     "to_onnx": "loaders",
     "to_keras_weights": "loaders",
     "LSTM": "lstm",
+    "CounterMachine": "machine",
+    "format_machine": "machine",
+    "parse": "machine",
+    "compile_machine": "machine.compilation",
+    "compare_machines": "machine.equivalence",
+    "extract_machine": "machine.extraction",
     "Activations": "parameters",
     "LSTMParameters": "parameters",
     "read_events": "reading",

@@ -1,0 +1,256 @@
+"""Compiled networks decide as their machines, in our kernel and in torch.nn.LSTM."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from machines import random_machine
+from tallycell.errors import ParameterError
+from tallycell.kernels.stack import StackInput, run_stack
+from tallycell.machine import compilation, rewriting, shipped_machine, shipped_machines
+from tallycell.machine.compilation import compile_machine
+from tallycell.machine.control import one_unit_a_state
+from tallycell.machine.counter_machine import FAIL, CounterMachine
+from tallycell.machine.separation import Rows, levels_of, separate
+from tallycell.machine.situations import find_situations, program_of
+from tallycell.machine.units import NotSeparableError
+
+torch = pytest.importorskip("torch")
+
+
+def said_on_all(machine, length):
+    """All strings of a length as numbers (string, time), and what the machine says after each of their steps."""
+    symbols = len(machine.alphabet)
+    strings = np.array(list(itertools.product(range(symbols), repeat=length)))
+    at, said = [machine.start], []
+    for t in range(length):
+        at = [machine.advance(one, symbol) for one in at for symbol in machine.alphabet]
+        of_step = np.array([[name in machine.says(one) for name in machine.outputs] for one in at])
+        said.append(np.repeat(of_step, symbols ** (length - 1 - t), axis=0))
+    return strings, np.stack(said)
+
+
+def states_of(net, strings):
+    shape = (1, strings, net.parameters.hidden_size)
+    return tuple(
+        np.broadcast_to(0 if one is None else one[:, None], shape).astype(net.parameters.dtype)
+        for one in (net.h_0, net.c_0)
+    )
+
+
+def chosen(net, h):
+    decided = net.decide(h)
+    return decided if net.decision == "threshold" else decided[..., None] == np.arange(len(net.outputs))
+
+
+def said_by_kernel(net, strings):
+    (steps,) = run_stack(net.parameters, StackInput(net.inputs[strings.T], *states_of(net, len(strings))))
+    return chosen(net, steps[0].h)
+
+
+def said_by_torch(net, strings):
+    p = net.parameters
+    lstm = torch.nn.LSTM(p.input_size, p.hidden_size, dtype=getattr(torch, str(p.dtype)))
+    lstm.load_state_dict({name: torch.tensor(np.array(weight)) for name, weight in p.weights.items()})
+    with torch.no_grad():
+        h, _ = lstm(torch.tensor(net.inputs[strings.T]), tuple(map(torch.tensor, states_of(net, len(strings)))))
+    return chosen(net, h.numpy())
+
+
+def longest(machine, strings=1100):
+    """Length to which all strings are so few."""
+    return max(1, int(np.log(strings) / np.log(max(len(machine.alphabet), 2))))
+
+
+def assert_right(machine, net, length=None, *, in_torch=False):
+    strings, said = said_on_all(machine, length or longest(machine))
+    np.testing.assert_array_equal(said_by_kernel(net, strings), said)
+    if in_torch:
+        np.testing.assert_array_equal(said_by_torch(net, strings), said)
+    start = chosen(net, states_of(net, 1)[0][0])[0]
+    assert tuple(np.array(net.outputs)[start]) == machine.says(machine.start)
+
+
+@pytest.fixture
+def one_hot_only(monkeypatch):
+    """Without the search for shorter codes, which finds smaller networks and no others."""
+    monkeypatch.setattr(compilation, "_TRIES", 0)
+
+
+UNITS = {
+    "anbn": 3, "anb2n": 3, "anbmcnm": 3, "anbncn": 4, "dyck-1": 2, "dyck-1-depth-5": 3, "shuffle-2": 4, "majority": 1,
+    "difference-below-5": 2, "comment-depth": 3, "parity": 1, "even-pairs": 2, "modulo-5": 1, "line-over-80": 12,
+    **{f"tomita-{k}": units for k, units in zip(range(1, 8), (1, 2, 2, 2, 2, 4, 2), strict=True)},
+}  # fmt: skip
+SLOW = {"anbncn", "anbncndn", "cycle-navigation", "shuffle-6"}
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_machines() if name not in SLOW])
+def test_shipped_machine_compiles_into_few_units_and_is_right_on_all_short_strings(name):
+    machine = shipped_machine(name)
+    net = compile_machine(machine)
+    assert (net.alphabet, net.outputs, net.decision) == (machine.alphabet, machine.outputs, machine.decision)
+    assert net.parameters.hidden_size <= UNITS[name]
+    assert_right(machine, net, in_torch=True)
+
+
+@pytest.mark.parametrize("name", ["anbncn", "anbncndn", "cycle-navigation"])
+def test_larger_shipped_machine_is_right_on_all_short_strings(name, one_hot_only):
+    machine = shipped_machine(name)
+    assert_right(machine, compile_machine(machine), in_torch=True)
+
+
+@pytest.mark.parametrize("name", ["anbn", "dyck-1", "tomita-3", "modulo-5"])
+def test_float64_is_right_too(name):
+    machine = shipped_machine(name)
+    net = compile_machine(machine, "float64")
+    assert net.parameters.dtype == np.float64
+    assert_right(machine, net, in_torch=True)
+
+
+@pytest.mark.parametrize("name", ["anbn", "anb2n", "comment-depth", "tomita-3"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_gate_that_matters_is_at_its_limit(name, dtype):
+    net = compile_machine(shipped_machine(name), dtype)
+    strings, _ = said_on_all(shipped_machine(name), 6)
+    (layer,) = run_stack(net.parameters, StackInput(net.inputs[strings.T], *states_of(net, len(strings))))
+    i, f, g, o, c = (getattr(layer[0], gate) for gate in "ifgoc")
+    least = 1e-37
+    assert ((i < least) | (i == 1)).all()
+    assert (o == 1).all()
+    assert (np.abs(g)[i == 1] == 1).all()
+    before = np.concatenate([states_of(net, len(strings))[1], c[:-1]])
+    assert ((f < least) | (f == 1))[np.abs(before) > least].all()
+    assert np.abs(c - np.rint(c)).max() < least
+
+
+def members_and_near_misses(n):
+    """a^n b^n, one b fewer, one more, and an a among the b."""
+    a, b = np.zeros(n, int), np.ones(n, int)
+    broken = np.concatenate([a, b])
+    broken[n + n // 2] = 0
+    return [np.concatenate([a, b]), np.concatenate([a, b[1:]]), np.concatenate([a, b, [1]]), broken]
+
+
+def last_said(net, codes, chunk=100_000):
+    """What the network says after a long string, its states carried from chunk to chunk."""
+    h, c = states_of(net, 1)
+    for first in range(0, len(codes), chunk):
+        x = net.inputs[codes[first : first + chunk]][:, None]
+        (layer,) = run_stack(net.parameters, StackInput(x, h, c))
+        h, c = layer[0].h[-1:], layer[0].c[-1:]
+    return set(np.array(net.outputs)[chosen(net, h[0, 0])])
+
+
+def test_million_symbols_and_their_near_misses_are_told_apart():
+    net = compile_machine(shipped_machine("anbn"))
+    n = 500_000
+    ends = [last_said(net, codes) for codes in members_and_near_misses(n)]
+    assert ends == [{"accept"}, {"b"}, set(), set()]
+
+
+SYMBOL_ONLY = {"minimal": True, "step_by_symbol_only": True}
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_machine_whose_steps_depend_on_the_symbol_is_never_refused(seed, one_hot_only):
+    machine = random_machine(seed, **SYMBOL_ONLY)
+    assert_right(machine, compile_machine(machine))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", [{}, {"largest_step": 3}, {"largest_constant": 3}, {"decision": "argmax"}])
+def test_machine_with_other_steps_and_constants_is_right_too(seed, kind, one_hot_only):
+    machine = random_machine(seed, max_states=3, max_counters=1, minimal=True, **kind)
+    assert_right(machine, compile_machine(machine))
+
+
+@pytest.mark.parametrize("policy", ["hold", "habit", "stop", "reset"])
+@pytest.mark.parametrize("seed", range(6))
+def test_rewritten_program_says_the_same(seed, policy):
+    """Run rules on true integers: each rewriting keeps the outputs on all strings."""
+    machine = random_machine(seed, max_counters=1, min_counters=1, largest_constant=1)
+    program = program_of(machine, policy)
+    if not program.counters:
+        pytest.skip("no output or step depends on the counter")
+    delayed = rewriting.delay_counter(program, 0)
+    ways = [
+        rewriting.divide_counter(program, 0, 3), delayed, rewriting.track_places(program, [0]),
+        rewriting.track_places(delayed, [0]), rewriting.part_counter(program, 0),
+    ]  # fmt: skip
+    for way in ways:
+        for string in itertools.product(range(len(machine.alphabet)), repeat=4):
+            state, values, configuration = way.start, (0,) * len(way.counters), machine.start
+            for symbol in string:
+                state, actions = way.rule(state, symbol, values)
+                values = tuple(action.on(value) for action, value in zip(actions, values, strict=True))
+                configuration = machine.advance(configuration, machine.alphabet[symbol])
+                expected = machine.says(configuration)
+                assert tuple(np.array(machine.outputs)[list(way.says(state, values))]) == expected
+
+
+def two_way_zero_test():
+    return CounterMachine(
+        ("a", "b"), ("start",), ("n",), ((0,),),
+        next_state=np.zeros((1, 2, 3), int), reset=np.zeros((1, 2, 3, 1), bool),
+        step=np.array([[[[1]] * 3, [[-1]] * 3]]), outputs=("accept",), output=np.array([[[False], [True], [False]]]),
+    )  # fmt: skip
+
+
+def test_zero_of_a_two_way_counter_is_told_by_its_two_parts():
+    """One counter cannot: 0 lies between. Its positive and negative part can, in two units."""
+    with pytest.raises(NotSeparableError) as refused:
+        one_unit_a_state(find_situations(program_of(two_way_zero_test())), ("accept",), "threshold", dtype="float32")
+    assert refused.value.unit == "output 'accept'"
+    net = compile_machine(two_way_zero_test())
+    assert net.parameters.hidden_size == 2
+    assert_right(two_way_zero_test(), net)
+
+
+@pytest.mark.parametrize("constant", [6, 7, 30])
+def test_constant_out_of_reach_of_tanh_lives_in_the_control(constant, one_hot_only):
+    thresholds = ((constant,),)
+    machine = CounterMachine(
+        ("a", "b"), ("start",), ("n",), thresholds,
+        next_state=np.zeros((1, 2, 3), int), reset=np.zeros((1, 2, 3, 1), bool),
+        step=np.array([[[[1]] * 3, [[-1]] * 3]]), outputs=("accept",), output=np.array([[[False], [True], [False]]]),
+    )  # fmt: skip
+    net = compile_machine(machine)
+    strings = np.concatenate([np.zeros((3, constant + 2), int), np.ones((3, constant + 2), int)], axis=1)
+    expected = []
+    for string in strings:
+        (*said,) = ("accept" in machine.says(one) for one in machine.walk([machine.alphabet[k] for k in string]))
+        expected.append(said[1:])
+    got = said_by_kernel(net, strings)[..., 0].T
+    np.testing.assert_array_equal(got, expected)
+    assert got.sum() == 6  # up through the constant and down through it
+
+
+def test_tanh_of_neighbours_is_told_apart_as_far_as_float32_allows():
+    def tells(k):
+        rows = Rows(np.tanh([[k], [k + 1.0], [40.0]]), np.zeros(3, int), 1, "float32")
+        return separate(rows, np.array([-1, 1, 1]), levels_of("i", "float32")) is not None
+
+    assert [tells(k) for k in (1, 4, 6, 9)] == [True, True, True, False]
+
+
+def test_other_dtype_is_refused():
+    with pytest.raises(ParameterError, match="dtype is 'float16'; a network is compiled to 'float32' or 'float64'"):
+        compile_machine(shipped_machine("parity"), "float16")
+
+
+def test_refusal_names_the_gate(monkeypatch):
+    def refuse(*_, **__):
+        raise NotSeparableError("state 3", "i")
+
+    monkeypatch.setattr(compilation, "one_unit_a_state", refuse)
+    with pytest.raises(ParameterError, match="the gate i of state 3 has no linear separation of its situations"):
+        compile_machine(shipped_machine("anbn"))
+
+
+def test_fail_says_what_the_machine_says_in_fail():
+    machine = shipped_machine("anbn")
+    codes = np.array([[0, 1, 0, 1, 1]])
+    assert machine.run("aba").state == FAIL
+    assert not said_by_kernel(compile_machine(machine), codes)[2:].any()

@@ -1,0 +1,508 @@
+"""Extraction: from networks built by hand, compiled and trained to machines, and what breaks those that are none."""
+
+import itertools
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tallycell as tc
+from machines import random_machine
+from tallycell.activations import activation
+from tallycell.errors import InputError, ParameterError
+from tallycell.machine.compilation import compile_machine
+from tallycell.machine.equivalence import compare_machines
+from tallycell.machine.extraction import Extraction, extract_machine
+from tallycell.machine.fidelity import machine_decisions
+from tallycell.machine.notation import parse
+from tallycell.machine.printing import format_machine
+from tallycell.machine.recording import measure_units, record_strings
+from tallycell.machine.relations import Relations, seen_relations
+from tallycell.machine.shipped import shipped_machine
+from tallycell.machine.snapping import SnappedNetwork
+from tallycell.machine.strings import Strings
+from tallycell.parameters import Activations, LSTMParameters
+from tallycell.recogniser import Recogniser
+
+TRAINED = Path(__file__).parent / "data" / "counting"
+OPEN, SHUT = 50.0, -50.0
+
+DYCK_1 = """
+alphabet ( )
+counter depth
+on (              depth +1
+on )  depth > 0   depth -1
+on )  depth <= 0  depth -1
+tag closed when depth = 0
+tag below when depth < 0
+"""
+A_THEN_B = """
+alphabet a b
+state reading_a:
+  on a
+  on b -> reading_b
+state reading_b:
+  on b
+accept
+otherwise fail
+"""
+
+
+def layer(*units: dict[str, list[float]], inputs: int) -> dict[str, np.ndarray]:
+    """Weights of a layer: of each unit, by gate, what it adds of each input, each h and 1."""
+    rows = np.array([unit[gate] for gate in "ifgo" for unit in units], float)
+    return {"weight_ih": rows[:, :inputs], "weight_hh": rows[:, inputs:-1], "bias_ih": rows[:, -1]}
+
+
+def network(
+    *layers: dict[str, np.ndarray], alphabet: str, readout: list, outputs: tuple[str, ...], **more
+) -> Recogniser:
+    weights = {f"{name}_l{k}": array for k, of_layer in enumerate(layers) for name, array in of_layer.items()}
+    weights |= {f"bias_hh_l{k}": np.zeros(len(of_layer["bias_ih"])) for k, of_layer in enumerate(layers)}
+    readout = np.array(readout, float)
+    return Recogniser(
+        tuple(alphabet), np.eye(len(alphabet)), LSTMParameters(weights), readout[:, :-1], readout[:, -1], outputs,
+        "threshold", **more,
+    )  # fmt: skip
+
+
+def counting_unit(steps: list[float], others: int = 0, f: float = OPEN) -> dict[str, list[float]]:
+    """A unit that adds to its cell on each symbol, and looks at no other."""
+    nothing = [0.0] * (len(steps) + 1 + others)
+    pre = [math.atanh(step) if abs(step) < 1 else math.copysign(OPEN, step) for step in steps]
+    return {"i": [*nothing, OPEN], "f": [*nothing, f], "g": [*pre, *[0.0] * (others + 2)], "o": [*nothing, OPEN]}
+
+
+def depth_network(steps: tuple[float, float] = (1, -1), **more) -> Recogniser:
+    """Counts brackets in one unit and says where the count stands: at 0, or below."""
+    # "closed" is told by two units that look for either side.
+    up, down = counting_unit(list(steps), others=1), counting_unit([-steps[0], -steps[1]], others=1)
+    return network(
+        layer(up, down, inputs=2), alphabet="()", outputs=("not below", "below"),
+        readout=[[20.0, 0.0, 8.0], [0.0, 20.0, -8.0]], **more,
+    )  # fmt: skip
+
+
+def trained(name: str) -> Recogniser:
+    return tc.load(TRAINED / f"{name}.safetensors").recogniser
+
+
+def said(net: Recogniser, string: str) -> list[tuple[str, ...]]:
+    """What a network says after each symbol, one step at a time by the equations."""
+    from tallycell.equations import lstm_step, project_input
+
+    p = net.parameters
+    h = [np.zeros((1, p.output_size), p.dtype) for _ in range(p.num_layers)]
+    c = [np.zeros((1, p.hidden_size), p.dtype) for _ in range(p.num_layers)]
+    answers = []
+    for code in net.encode(string):
+        x = net.inputs[code][None]
+        for k in range(p.num_layers):
+            step = lstm_step(p.layer(k), project_input(p.layer(k), x), h[k], c[k])
+            x, h[k], c[k] = step.h, step.h, step.c
+        chosen = net.decide(x[0])
+        answers.append(tuple(name for name, there in zip(net.outputs, chosen, strict=True) if there))
+    return answers
+
+
+# ---- networks built by hand ------------------------------------------------------------------------------------------
+
+
+def test_a_counter_of_brackets_is_read_as_a_program():
+    extraction = extract_machine(depth_network())
+    assert extraction.exact
+    assert extraction.breaks == ()
+    assert format_machine(extraction.machine).split("\n")[:4] == [
+        "alphabet ( )",
+        "counter depth",
+        "on (  depth +1",
+        "on )  depth -1",
+    ]
+    wanted = parse(
+        'alphabet ( )\ncounter depth\non ( depth +1\non ) depth -1\nsays any of "not below" below\n'
+        'tag "not below" when depth >= 0\ntag below when depth < 0'
+    )
+    assert compare_machines(extraction.machine, wanted).verdict == "proved"
+
+
+def test_what_is_extracted_reads_its_own_print():
+    machine = extract_machine(trained("dyck-1")).machine
+    assert parse(format_machine(machine)) == machine
+
+
+def test_units_that_move_oppositely_are_one_counter():
+    extraction = extract_machine(depth_network())
+    assert extraction.machine.counters == ("depth",)
+    assert len(extraction.evidence) == 1
+    assert (extraction.evidence[0].layer, extraction.evidence[0].deviation) == (0, 0.0)
+
+
+def test_a_counter_that_nothing_depends_on_is_dropped():
+    units = [counting_unit([1, -1], others=1), counting_unit([1, 1], others=1)]
+    net = network(layer(*units, inputs=2), alphabet="ab", readout=[[9, 0, -4]], outputs=("more a",))
+    assert extract_machine(net).machine.counters == ("a_minus_b",)
+
+
+def test_a_cell_that_every_step_resets_is_a_state():
+    flag = {"i": [0, 0, 0, OPEN], "f": [0, 0, 0, SHUT], "g": [OPEN, SHUT, 0, 0], "o": [0, 0, 0, OPEN]}
+    net = network(layer(flag, inputs=2), alphabet="ab", readout=[[9, 0]], outputs=("after a",))
+    machine = extract_machine(net).machine
+    assert machine.counters == ()
+    assert machine.states == ("start", "in_a")
+    assert [machine.says(machine.run(string)) for string in ("", "a", "ab", "aba")] == [
+        (),
+        ("after a",),
+        (),
+        ("after a",),
+    ]
+
+
+def test_a_layer_above_sees_the_counter_in_the_same_step():
+    below = counting_unit([1, -1])
+    zero_flag = {"i": [0, 0, OPEN], "f": [0, 0, SHUT], "g": [2 * OPEN, 0, -OPEN / 2], "o": [0, 0, OPEN]}
+    net = network(
+        layer(below, inputs=2), layer(zero_flag, inputs=1), alphabet="ab", readout=[[9, 0]], outputs=("more a",)
+    )
+    extraction = extract_machine(net)
+    wanted = parse('alphabet a b\ncounter n\non a n +1\non b n -1\nsays any of "more a"\ntag "more a" when n > 0')
+    assert extraction.exact
+    assert compare_machines(extraction.machine, wanted).verdict == "proved"
+
+
+def test_sizes_that_a_gate_tells_apart_become_constants():
+    # The readout asks whether h = tanh(c) is above tanh(2.5).
+    net = network(
+        layer(counting_unit([1, -1]), inputs=2), alphabet="ab", readout=[[900, -900 * math.tanh(2.5)]], outputs=("3",)
+    )
+    extraction = extract_machine(net)
+    assert extraction.exact
+    assert extraction.text.startswith("gates at their limits, sizes told apart to 3")
+    assert compare_machines(
+        extraction.machine,
+        parse('alphabet a b\ncounter n\non a n +1\non b n -1\nsays any of "3"\ntag "3" when n >= 3'),
+    ).verdict == "proved"  # fmt: skip
+
+
+def test_a_counter_may_start_elsewhere_than_at_0():
+    net = network(
+        layer(counting_unit([1, -1]), inputs=2), alphabet="ab", readout=[[9, -4]], outputs=("up",),
+        h_0=[[math.tanh(3)]], c_0=[[3.0]],
+    )  # fmt: skip
+    machine = extract_machine(net).machine
+    for string in ("", "bb", "bbb", "bbba", "abbb", "abbbb"):
+        assert ("up" in machine.says(machine.run(string))) == (3 + string.count("a") - string.count("b") > 0), string
+
+
+def test_an_lstm_that_projects_its_h_is_read_too():
+    unit = layer(counting_unit([1, -1]), inputs=2)
+    net = network(unit, alphabet="ab", readout=[[9, -4]], outputs=("up",))
+    weights = dict(net.parameters.weights) | {"weight_hr_l0": np.array([[-0.5]])}
+    net = Recogniser(("a", "b"), np.eye(2), LSTMParameters(weights), [[-18.0]], [-4.0], ("up",), "threshold")
+    extraction = extract_machine(net)
+    assert extraction.exact
+    assert extraction.machine.says(extraction.machine.run("aab")) == ("up",)
+
+
+# ---- steps other than one --------------------------------------------------------------------------------------------
+
+
+def test_unequal_steps_count_in_one_unit_whose_deviation_is_stated():
+    extraction = extract_machine(depth_network((1.0, -0.98)))
+    (evidence,) = extraction.evidence
+    assert compare_machines(extraction.machine, extract_machine(depth_network()).machine).verdict == "proved"
+    assert evidence.deviation == pytest.approx(0.02, abs=0.011)
+    assert 0.97 < evidence.size <= 1.0
+
+
+def test_small_steps_are_small_integers_of_a_unit():
+    # Two units of 0.3 up on a, one down on b; the readout asks for more than half a unit.
+    net = network(
+        layer(counting_unit([0.6, -0.3]), inputs=2), alphabet="ab", readout=[[90, -90 * math.tanh(0.15)]],
+        outputs=("more",),
+    )  # fmt: skip
+    extraction = extract_machine(net)
+    (evidence,) = extraction.evidence
+    assert evidence.size == pytest.approx(0.3, rel=1e-3)
+    assert evidence.deviation < 1e-3
+    assert extraction.machine.counters == ("a_times_2_minus_b",)
+    assert extraction.exact
+    wanted = parse('alphabet a b\ncounter n\non a n +2\non b n -1\nsays any of "more"\ntag more when n > 0')
+    assert compare_machines(extraction.machine, wanted).verdict == "proved"
+
+
+def test_the_unit_of_a_cell_is_the_largest_that_fits():
+    net = network(layer(counting_unit([0.9, -0.45]), inputs=2), alphabet="ab", readout=[[1, 0]], outputs=("x",))
+    recorded = record_strings(net, Strings.of([[0, 0, 1, 1], [1, 0]], "two strings"))
+    units = measure_units(recorded)
+    assert units.size == pytest.approx(0.45)
+    assert units.deviation == pytest.approx(0, abs=1e-9)
+
+
+# ---- compiled networks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["dyck-1", "anbn", "majority", "difference-below-5", "parity", "even-pairs", "modulo-5", "tomita-3"]
+)
+def test_a_shipped_machine_comes_back_from_its_network(name):
+    machine = shipped_machine(name)
+    extraction = extract_machine(compile_machine(machine))
+    assert extraction.exact
+    assert extraction.breaks == ()
+    assert compare_machines(extraction.machine, machine).verdict == "proved"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_machine_comes_back_from_its_network(seed):
+    machine = random_machine(seed, minimal=True, step_by_symbol_only=True, max_states=3, max_counters=1)
+    extraction = extract_machine(compile_machine(machine))
+    assert extraction.exact
+    assert compare_machines(extraction.machine, machine).verdict in ("proved", "searched")
+
+
+def test_extraction_of_12_units_takes_less_than_2_seconds():
+    net = compile_machine(shipped_machine("line-over-80"))
+    assert net.parameters.hidden_size >= 10
+    extract_machine(net)
+    start = time.process_time()
+    extract_machine(net)
+    assert time.process_time() - start < 2
+
+
+# ---- trained networks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["anbn", "anbn-plain", "anbncn"])
+def test_a_network_trained_on_short_members_becomes_a_machine_that_is_right_on_long_ones(name):
+    net = trained(name)
+    letters = "".join(net.alphabet)
+    extraction = extract_machine(net, ["".join(letter * n for letter in letters) for n in range(1, 16)])
+    machine = extraction.machine
+    assert extraction.exact
+    assert "15 of 15 strings" in str(extraction)
+    for n in (1, 2, 16, 17, 300):
+        runs = [letter * n for letter in letters]
+        assert "accept" in machine.says(machine.run("".join(runs))), n
+        for k, letter in enumerate(letters):
+            more, fewer = [
+                "".join([*runs[:k], changed, *runs[k + 1 :]]) for changed in (runs[k] + letter, runs[k][:-1])
+            ]
+            assert "accept" not in machine.says(machine.run(more)), (n, letter)
+            assert "accept" not in machine.says(machine.run(fewer)), (n, letter)
+
+
+def test_a_trained_counter_of_brackets_agrees_on_all_strings():
+    extraction = extract_machine(trained("dyck-1"))
+    assert extraction.exact
+    assert extraction.machine.counters == ("depth",)
+    assert "all strings to length 10 (1,024 of the longest)" in extraction.fidelity.text
+    machine = extraction.machine
+    for n in (1, 5, 500):
+        assert "accept" in machine.says(machine.run("(" * n + ")" * n))
+        assert "accept" not in machine.says(machine.run("(" * n + ")" * (n - 1)))
+
+
+def test_an_automaton_says_which_inputs_are_walked():
+    net = trained("anbn")
+    extraction = extract_machine(net, parse(A_THEN_B))
+    assert extraction.exact
+    assert "strings of an automaton of 2 states" in extraction.text
+    machine = extraction.machine
+    assert machine.says(machine.run("ba")) == ()  # not allowed: it fails
+    for n in (1, 9, 15):
+        for string in ("a" * n + "b" * n, "a" * n + "b" * (n + 1), "a" * n + "b" * (n - 1)):
+            assert [machine.says(at) for at in machine.walk(string)][1:] == said(net, string), string
+
+
+# ---- networks outside the class --------------------------------------------------------------------------------------
+
+
+def leaky_network() -> Recogniser:
+    unit = counting_unit([1, -1], f=math.log(9))  # f = 0.9
+    return network(layer(unit, inputs=2), alphabet="()", readout=[[20, -20 * math.tanh(0.5)]], outputs=("open",))
+
+
+def test_a_leaky_cell_is_named_with_its_gate_and_what_it_forgets():
+    extraction = extract_machine(leaky_network())
+    assert not extraction.exact
+    first = extraction.breaks[0]
+    assert (first.layer, first.unit, first.gate) == (0, 0, "f")
+    assert first.value == pytest.approx(0.9)
+    # The cell comes to at most 1 / (1 - f) = 10 counts, of which a step takes a tenth.
+    assert 0.9 < first.amount <= 1.0
+    assert "layer 0 unit 0: f is 0.9, not 1: it forgets 10.00% of its cell each step" in first.text
+    assert first.text in str(extraction)
+
+
+def test_a_leaky_cell_still_gives_the_machine_it_leaks_from():
+    extraction = extract_machine(leaky_network())
+    wanted = parse("alphabet ( )\ncounter n\non ( n +1\non ) n -1\nsays any of open\ntag open when n > 0")
+    assert 0 < extraction.fidelity.of_strings < 1
+    assert extraction.machine.counters == ("depth",)
+    for string in ("(", "()", "(()", "(())", "())", "((("):
+        assert extraction.machine.says(extraction.machine.run(string)) == wanted.says(wanted.run(string)), string
+
+
+def test_an_lstm_trained_on_two_kinds_of_brackets_is_no_counter_machine_and_it_is_said_why():
+    net = trained("dyck-2")
+    extraction = extract_machine(net)
+    assert not extraction.exact
+    assert extraction.fidelity.of_strings < 0.9
+    assert "What breaks it:" in str(extraction)
+    assert {one.gate for one in extraction.breaks} >= {"f", "o"}
+    assert all(one.symbol in net.alphabet and len(one.situation) == 8 for one in extraction.breaks)
+    amounts = [one.amount for one in extraction.breaks]
+    assert amounts == sorted(amounts, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["dyck-2", "leaky"])
+def test_the_first_difference_is_one_and_no_shorter_beginning_is(name):
+    net = leaky_network() if name == "leaky" else trained(name)
+    extraction = extract_machine(net)
+    string = extraction.fidelity.first_difference
+    assert string is not None
+    by_machine = [extraction.machine.says(at) for at in extraction.machine.walk(string)][1:]
+    by_network = said(net, string)
+    assert by_machine[-1] != by_network[-1]
+    assert by_machine[:-1] == by_network[:-1]
+
+
+def test_a_break_states_the_gate_as_it_was():
+    net = trained("dyck-2")
+    one = next(one for one in extract_machine(net).breaks if one.gate == "o")
+    # Somewhere among short strings the gate stands near the average that is stated, and not at a limit.
+    strings = Strings.of(list(itertools.product(range(4), repeat=4)), "all of length 4")
+    gates = record_strings(net, strings).o[..., one.unit][strings.codes == net.alphabet.index(one.symbol)]
+    assert 0.02 < one.value < 0.98
+    assert np.abs(gates - one.value).min() < 0.2
+
+
+# ---- fidelity --------------------------------------------------------------------------------------------------------
+
+
+def test_fidelity_counts_strings_and_steps_as_one_by_one():
+    net = leaky_network()
+    extraction = extract_machine(net, ["(((())))", "()", "((((()", ")("])
+    machine = extraction.machine
+    alike = []
+    for string in ("(((())))", "()", "((((()", ")("):
+        by_machine = [machine.says(at) for at in machine.walk(string)][1:]
+        alike.append([a == b for a, b in zip(by_machine, said(net, string), strict=True)])
+    assert extraction.fidelity.strings == 4
+    assert extraction.fidelity.strings_alike == sum(map(all, alike))
+    assert extraction.fidelity.steps == 18
+    assert extraction.fidelity.steps_alike == sum(map(sum, alike))
+    assert extraction.fidelity.text == "the sample of 4 strings"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_batch_of_strings_is_decided_as_each_alone(seed):
+    machine = random_machine(seed, max_counters=2, largest_constant=2, largest_step=2)
+    rng = np.random.default_rng(seed)
+    codes = [rng.integers(0, len(machine.alphabet), rng.integers(0, 9)) for _ in range(20)]
+    together = machine_decisions(machine, Strings.of(codes, ""))
+    for column, string in enumerate(codes):
+        symbols = [machine.alphabet[code] for code in string]
+        for t, at in enumerate(machine.walk(symbols)):
+            chosen = tuple(name for name, there in zip(machine.outputs, together[t, column], strict=True) if there)
+            assert chosen == machine.says(at)
+
+
+# ---- the snapped network and what holds between its cells ------------------------------------------------------------
+
+
+def test_the_snapped_network_counts_as_the_network_rounds():
+    net = trained("anbn")
+    strings = Strings.of([net.encode("a" * n + "b" * n) for n in (1, 2, 7)], "members")
+    run = SnappedNetwork(net).run_batch(strings.codes, strings.lengths)
+    recorded = record_strings(net, strings)
+    counting = int(np.argmax(np.abs(recorded.c[7, 2])))
+    assert (np.rint(recorded.c[:8, 2, counting]) == run.count[:8, 2, counting]).all()
+    assert (run.decided == recorded.decided)[1:][strings.taken].all()
+
+
+def test_cells_that_move_together_are_seen_to_and_a_step_that_parts_them_is_noticed():
+    snapped = SnappedNetwork(depth_network())
+    relations = seen_relations(snapped.run("(()))"))
+    assert [np.abs(weights).tolist() for weights in relations.weights] == [[1, 1]]
+    assert relations.allow(np.array([[1, -1], [1, 1], [0, 0], [1, 0]]), np.array([1, 1])).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    level, keep = np.array([[1, -1]]), np.ones((1, 2), bool)
+    assert not relations.broken_by(level, keep, np.array([[1, -1]]), np.array([1, 1])).any()
+    assert relations.broken_by(level, keep, np.array([[1, 0]]), np.array([1, 1])).all()
+    assert relations.broken_by(level, np.array([[True, False]]), np.array([[1, -1]]), np.array([1, 1])).all()
+
+
+def test_relations_between_three_cells_exclude_signs_that_cannot_be():
+    difference = Relations(np.array([[1, -1, -1]]), np.array([0]))  # first = second + third
+    signs = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    sizes = {-1: range(-3, 0), 0: range(1), 1: range(1, 4)}
+    possible = [
+        any(a == b + c for a, b, c in itertools.product(*(sizes[sign] for sign in row))) for row in signs.tolist()
+    ]
+    assert difference.allow(signs, np.ones(3, int)).tolist() == possible
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_a_network_of_both_directions_is_refused():
+    rng = np.random.default_rng(0)
+    sizes = {"weight_ih_l0": 2, "weight_hh_l0": 1, "weight_ih_l0_reverse": 2, "weight_hh_l0_reverse": 1}
+    weights = {name: rng.normal(size=(4, columns)) for name, columns in sizes.items()}
+    net = Recogniser(("a", "b"), np.eye(2), LSTMParameters(weights), np.ones((1, 2)), np.zeros(1), ("x",))
+    with pytest.raises(
+        ParameterError, match="reads in both directions, and a counter machine reads from left to right"
+    ):
+        extract_machine(net)
+
+
+def test_peepholes_are_refused():
+    net = depth_network()
+    weights = dict(net.parameters.weights) | {"weight_ch_l0": np.ones(6)}
+    net = Recogniser(net.alphabet, np.eye(2), LSTMParameters(weights), np.ones((1, 2)), np.zeros(1), ("x",))
+    with pytest.raises(ParameterError, match="has peepholes, through which a gate sees a cell in full"):
+        extract_machine(net)
+
+
+def test_an_activation_without_a_finite_limit_is_refused():
+    net = depth_network()
+    slots = Activations(hidden=activation("identity"))
+    net = Recogniser(
+        net.alphabet, np.eye(2), LSTMParameters(net.parameters.weights, slots), np.ones((1, 2)), np.zeros(1), ("x",)
+    )
+    with pytest.raises(ParameterError, match="activation 'identity' of the slot 'hidden' has the limits -inf and inf"):
+        extract_machine(net)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ([], "inputs holds no strings; give strings, a machine without counters, or None for all strings"),
+        (["(", "(x"], r"symbol 'x' at position 1 is not in the alphabet"),
+        (parse("alphabet a\naccept\non a"), r"has the alphabet \('a',\), the network \('\(', '\)'\)"),
+        (parse("alphabet ( )\ncounter n\non ( n +1\non )\naccept when n > 0"), "has the counters n; give one without"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(inputs, text):
+    with pytest.raises(InputError, match=text):
+        extract_machine(depth_network(), inputs)
+
+
+def test_an_extraction_prints_machine_origin_fidelity_and_evidence():
+    text = str(extract_machine(depth_network()))
+    assert isinstance(extract_machine(depth_network()), Extraction)
+    for part in (
+        "alphabet ( )",
+        "How: gates at their limits",
+        "Agrees on",
+        "(100.00%)",
+        "depth: layer 0 unit 0, one count is 1",
+    ):
+        assert part in text, part
