@@ -283,6 +283,15 @@ def test_what_is_read_is_what_a_network_does_on_strings_like_those_it_learned_fr
     assert parse(found["machine"]).run("ba").state == FAIL
 
 
+def test_page_says_how_many_units_hardening_took():
+    results = [
+        {**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": seed, "units": units}
+        for seed, units in enumerate((9, 5, 6))
+    ]
+    line = next(line for line in page_of([(SHORT, results)], None).splitlines() if line.startswith(f"| {SHORT.key} |"))
+    assert line.split(" | ")[2:4] == [str(SHORT.hidden), "5 / 6 / 9"]
+
+
 def test_a_row_of_lengths_passes_if_every_string_is_right_at_its_targets():
     row = replace(WALKS, measure=AtLengths((256,), (64,), lambda of, rng, length: of.of_length(rng, 30, length)))
     of = row.language

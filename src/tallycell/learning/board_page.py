@@ -22,7 +22,9 @@ member is decided wrongly at any symbol, or a near miss (one symbol more or fewe
 **searched**, every n to 64, then in steps of a factor 4 and bisected. Shares of strings are **sampled**, as many as
 each row says. *Trained* is the float32 LSTM as training left it, *snapped* the counter machine extracted from it,
 *hardened* the standard LSTM compiled from that machine. *Horizon* is the number of symbols to which the hardened LSTM
-is **proved** to decide as its machine does; it says nothing of how the machine was learned. Figures are the smallest,
+is **proved** to decide as its machine does; it says nothing of how the machine was learned. Hardening may take more units
+than were trained: both are said. How the recipe's settings were found, and what that means for these results, is told in
+[learning to count](learning.md#how-the-settings-were-found-and-what-that-means). Figures are the smallest,
 the median and the largest over all seeds; none is left out. "none" is a seed without a machine: why, is said below.
 """
 
@@ -49,15 +51,15 @@ def page_of(there: Rows, picture: str | None) -> str:
 
 def _overview(there: Rows) -> str:
     lines = [
-        "| row | language | units | aim | trained | snapped | hardened | seeds that pass (hardened) | first runs that "
-        "pass | runs | training, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| row | language | units, trained | units, hardened | aim | trained | snapped | hardened | "
+        "seeds that pass (hardened) | first runs that pass | runs | training, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row, results in there:
         passed = [passes(row, one["hardened"]) for one in results]
         first = sum(one["first_passes"] for one in results)
         cells = [
-            row.key, row.language.title, str(row.hidden), row.measure.text,
+            row.key, row.language.title, str(row.hidden), _hardened_units(results), row.measure.text,
             *(_short(row, [one[column] for one in results]) for column in COLUMNS),
             f"{sum(passed)} of {len(results)}", f"{first} of {len(results)}",
             str(sum(one["runs"] for one in results)), f"{sum(one['seconds'] for one in results):,.0f}",
@@ -194,6 +196,12 @@ def _horizons(results: Sequence[Result]) -> str:
     )
     dtypes = {one["horizon"]["dtype"] for one in results if "missing" not in one["horizon"]}
     return f"Horizon of the hardened networks, symbols, proved in {' and '.join(sorted(dtypes))}: {values}."
+
+
+def _hardened_units(results: Sequence[Result]) -> str:
+    """Smallest, median and largest number of units that hardening took."""
+    found = sorted(one["units"] for one in results if "units" in one)
+    return f"{found[0]} / {_low_median(found)} / {found[-1]}" if found else "none"
 
 
 def _missing(results: Sequence[Result]) -> list[str]:
