@@ -22,9 +22,11 @@ from tallycell.learning.judging import (
 from tallycell.learning.languages import language
 from tallycell.learning.rows import ROWS, AtLengths, Reach, Row, deep_brackets, rows
 from tallycell.learning.scoreboard import make_page, read_results, results_of, run_rows
-from tallycell.learning.scoring import Trained, measured, passes, saturated, score, share_at
+from tallycell.learning.scoring import NOT_LEARNED, Trained, measured, passes, saturated, score, share_at
+from tallycell.learning.settings import SETTINGS
 from tallycell.machine.checking.network_runner import NetworkRunner
 from tallycell.machine.counter_machine import FAIL
+from tallycell.machine.hardening import harden
 from tallycell.machine.notation.text import parse
 
 COUNTING = ("anbn", "anbn-sampled", "anbncn", "anbncndn-sampled", "anbmcnm", "anb2n", "copy")
@@ -283,6 +285,33 @@ def test_what_is_read_is_what_a_network_does_on_strings_like_those_it_learned_fr
     assert parse(found["machine"]).run("ba").state == FAIL
 
 
+def test_what_was_not_learned_is_not_read(monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("tallycell.learning.scoring.harden", never)
+    trained = fakes.train_exact(SHORT, 0)
+    found = score(SHORT, replace(trained, learned=False, first=trained.net, first_learned=False))
+    assert found["hardened"] == found["snapped"] == found["horizon"] == {"missing": NOT_LEARNED}
+    assert found["trained"]["first_failure"] is None
+    assert not found["first_passes"]
+
+
+def test_a_network_that_training_hardened_is_not_hardened_again(monkeypatch):
+    trained = fakes.train_exact(SHORT, 0)
+    hardened = harden(trained.net, SHORT.language.allowed)
+    monkeypatch.setattr("tallycell.learning.scoring.harden", None)
+    assert score(SHORT, replace(trained, hardened=hardened))["units"] == hardened.net.parameters.hidden_size
+
+
+def test_results_of_another_recipe_are_not_taken(tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    run_rows([SHORT], file, trainer=fakes.train_exact, seeds=1, processes=0)
+    assert len(results_of(SHORT, read_results(file))) == 1
+    monkeypatch.setattr("tallycell.learning.rows.SETTINGS", replace(SETTINGS, noise=0.1))
+    assert len(results_of(SHORT, read_results(file))) == 0
+
+
 def test_page_says_how_many_units_hardening_took():
     results = [
         {**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": seed, "units": units}
@@ -445,7 +474,7 @@ def test_the_page_says_what_was_measured(board, tmp_path):
     page = (tmp_path / "docs/scoreboard.md").read_text()
     results = results_of(rows(("1b",))[0], read_results(board))
     fails = results[2]["trained"]["first_failure"]
-    assert f"| 1b | a^n b^n | 3 | no failure to n = 1,000,000 | {fails:,} / > 3,000 / > 3,000 |" in page
+    assert f"| 1b | a^n b^n | 3 | 3 / 3 / 3 | no failure to n = 1,000,000 | {fails:,} / > 3,000 / > 3,000 |" in page
     assert "| > 3,000 / > 3,000 / > 3,000 | 3 of 3 | 2 of 3 | 4 | 4 |" in page
     assert "Published: as row 1, which learns from the symbol drawn: best first failure of 3,360 networks 80" in page
     assert f"| first failure, seed 2 | {fails:,} (member) | > 3,000 | > 3,000 |" in page
@@ -486,7 +515,7 @@ def test_trained_is_what_the_recipe_gives(monkeypatch):
     from tallycell.learning.scoreboard import train_row
 
     small = replace(training.SETTINGS, together=2, steps=3)
-    monkeypatch.setattr(training, "SETTINGS", small)
+    monkeypatch.setattr("tallycell.learning.rows.SETTINGS", small)
     monkeypatch.setattr(training.train, "__kwdefaults__", {**training.train.__kwdefaults__, "budget": 2})
     row = replace(rows(("10a",))[0], steps=5)
     found = train_row(row, 1)

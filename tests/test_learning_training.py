@@ -13,7 +13,7 @@ from tallycell.learning import training
 from tallycell.learning.judging import decider_of, search_first_failure
 from tallycell.learning.languages import language
 from tallycell.learning.population import Population
-from tallycell.learning.selection import judge_snapped
+from tallycell.learning.selection import Judgement, harden_on, judge_snapped
 from tallycell.learning.settings import Settings
 from tallycell.learning.trainable import Trainable
 from tallycell.learning.training import Progress, train
@@ -36,7 +36,7 @@ def _members(of, hidden, count):
     return [Trainable.of(of, hidden=hidden) for _ in range(count)]
 
 
-def _alone(net, codes, slope, noise):
+def _alone(net, codes, slope, cell_slope, noise):
     """Logits of one network, (sequence, time, output), step by step by the LSTM's equations."""
     lstm, logits = net.lstm, []
     h = c = torch.zeros(len(codes), lstm.hidden_size)
@@ -45,7 +45,7 @@ def _alone(net, codes, slope, noise):
         pre = x @ lstm.weight_ih_l0.T + h @ lstm.weight_hh_l0.T + lstm.bias_ih_l0 + lstm.bias_hh_l0 + noise[t]
         i, f, g, o = (slope * pre).chunk(4, dim=1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
+        h = o.sigmoid() * (cell_slope * c).tanh()
         logits.append(net.readout(h))
     return torch.stack(logits, dim=1)
 
@@ -54,16 +54,16 @@ def _alone(net, codes, slope, noise):
 
 
 @pytest.mark.parametrize("name", ["anbn", "anbn-sampled", "parity"])
-@pytest.mark.parametrize("hidden", [1, 3])
-def test_networks_side_by_side_say_what_each_says_alone_under_noise_and_slope(name, hidden):
+@pytest.mark.parametrize(("hidden", "cell_slope"), [(1, 1.0), (3, 1.0), (3, 4.0)])
+def test_networks_side_by_side_say_what_each_says_alone_under_noise_and_slopes(name, hidden, cell_slope):
     of = language(name)
     members, sample = _members(of, hidden, 5), of.draw(np.random.default_rng(0), 7)
     noise = torch.randn(*sample.codes.T.shape, 4 * hidden)
     population = Population(members)
-    logits = population(torch.from_numpy(sample.codes).T.long(), slope=2.5, noise=noise)
-    losses = population.losses(sample, slope=2.5, noise=noise)
+    logits = population(torch.from_numpy(sample.codes).T.long(), slope=2.5, cell_slope=cell_slope, noise=noise)
+    losses = population.losses(sample, slope=2.5, cell_slope=cell_slope, noise=noise)
     for net, its_logits, loss in zip(members, logits, losses, strict=True):
-        expected = _alone(net, sample.codes, 2.5, noise)
+        expected = _alone(net, sample.codes, 2.5, cell_slope, noise)
         torch.testing.assert_close(its_logits.transpose(0, 1), expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(loss, net.loss(sample, expected), atol=1e-5, rtol=1e-4)
 
@@ -152,6 +152,49 @@ def test_no_string_is_longer_than_those_to_learn_from():
     train(replace(of, make=make), hidden=1, budget=1, settings=SHORT)
     assert len(made) > 300
     assert max(made) == 50
+
+
+@pytest.mark.parametrize("name", ["parity", "dyck-1"])
+def test_short_strings_are_more_and_noise_ends_and_cells_are_read_with_slopes_that_change(monkeypatch, name):
+    of, steps, plain = language(name), [], Population.losses
+
+    def losses(self, sample, *, slope, cell_slope, noise):
+        steps.append((len(sample.codes), int(sample.lengths.max()), slope, cell_slope, noise is not None))
+        return plain(self, sample, slope=slope, cell_slope=cell_slope, noise=noise)
+
+    monkeypatch.setattr(Population, "losses", losses)
+    settings = replace(SHORT, steps=40, slope_from=0.5, noise_until=0.75, first_length=10, first_length_if_last=2)
+    train(of, hidden=1, budget=1, settings=settings)
+    counts, longest, slopes, cell_slopes, noisy = zip(*steps, strict=True)
+    whole, first = (40, 2) if of.only_last else (50, 10)
+    assert longest[0] <= first
+    assert whole // first * 32 - 32 <= counts[0] <= whole // first * 32
+    assert set(counts[16:]) == {32}
+    assert set(slopes[:21]) == {1.0} == set(cell_slopes[:21])
+    assert slopes[-1] > slopes[30] > 1
+    assert list(cell_slopes[21:]) != sorted(cell_slopes[21:])
+    assert 1 < max(cell_slopes) <= settings.cell_slope
+    assert noisy == (True,) * 30 + (False,) * 10
+
+
+def test_a_network_that_is_nearly_right_is_taken_if_hardened_it_is_right(monkeypatch):
+    of, wrong = language("dyck-1"), iter([0.3, 0.004, 0.008])
+    exact = harden_on(compile_machine(of.machine), of.draw(np.random.default_rng(0), 20))
+    tried = []
+
+    def hardened(net, sample):
+        tried.append(net)
+        return None if len(tried) == 1 else exact
+
+    monkeypatch.setattr(training, "judge_snapped", lambda *_: Judgement(next(wrong), 3))
+    monkeypatch.setattr(training, "harden_on", hardened)
+    trained = train(of, hidden=1, budget=9, settings=SHORT)
+    assert trained.runs == 3  # that is enough
+    assert trained.chosen == 2
+    assert trained.hardened is exact
+    assert trained.network == tried[1]
+    assert not trained.exact_in_training
+    assert trained.hardened_units.tolist() == [np.inf, np.inf, exact.net.parameters.hidden_size]
 
 
 def test_the_seed_determines_the_result():

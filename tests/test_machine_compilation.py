@@ -353,3 +353,11 @@ def test_plane_leaves_room_for_rounding():
     beyond = wanted * plane(rows) - plane.error(rows)
     assert plane.error(rows).max() > 1  # else there would be nothing to leave room for
     assert (beyond >= np.where(wanted > 0, above, below) * (1 - 1e-9)).all()
+
+
+def test_a_table_that_would_fill_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("tallycell.machine.compiling.units.MOST_READ", 100)
+    with pytest.raises(
+        ParameterError, match=r"read from \d+ situations of \d+ units, more than 100 numbers; use fewer"
+    ):
+        compile_machine(shipped_machine("shuffle-2"))

@@ -15,6 +15,7 @@ from tallycell.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from tallycell.learning.languages import Language
+    from tallycell.learning.settings import Settings
     from tallycell.learning.training import Trained
     from tallycell.machine.proving.horizon import Horizon
 
@@ -36,7 +37,9 @@ class Training:
     networks: Annotated[
         int | None, Option("--networks", min=1, help="the most networks to train until one is exact in training")
     ] = None
-    steps: Annotated[int | None, Option("--steps", min=1, help="steps of training")] = None
+    steps: Annotated[
+        int | None, Option("--steps", min=1, help="steps of training; as many as the scoreboard's row has")
+    ] = None
     hardened: Annotated[
         Path | None, Option("--hardened", metavar="FILE", help="file for the same network made exact, as well")
     ] = None
@@ -86,14 +89,16 @@ def train(
     from tallycell.learning import training as recipe
     from tallycell.loaders import save
 
-    settings = recipe.SETTINGS if training.steps is None else replace(recipe.SETTINGS, steps=training.steps)
+    hidden, settings = _usual(of.name)
+    if training.steps is not None:
+        settings = replace(settings, steps=training.steps)
     with progress() as advance:
 
         def show(now: recipe.Progress) -> None:
             advance(f"training, loss {now.loss:.4f}, {now.runs} networks before", (now.step, now.steps))
 
         trained = recipe.train(
-            of, hidden=training.hidden or _usual_size(of.name), seed=training.seed, settings=settings,
+            of, hidden=training.hidden or hidden, seed=training.seed, settings=settings,
             budget=training.networks or recipe.BUDGET, on_progress=show,
             checkpoint=output.with_name(f"{output.name}.training"),
         )  # fmt: skip
@@ -109,7 +114,7 @@ def train(
         sys.stdout.write(f"{output}: {_said(found)}\n")
         if training.hardened is not None:
             sys.stdout.write(f"{training.hardened}: {NOT_HARDENED if horizon is None else fold(str(horizon))}\n")
-    if not trained.exact_in_training:
+    if not trained.exact_in_training and trained.hardened is None:
         raise Exit(1)
 
 
@@ -158,11 +163,13 @@ def _require_torch() -> None:
     torch.set_num_threads(1)  # small networks: more threads are slower, and the seed would not determine the result
 
 
-def _usual_size(name: str) -> int:
-    """Units that the scoreboard gives a language: most of its rows."""
+def _usual(name: str) -> "tuple[int, Settings]":
+    """Units and settings that the scoreboard has for a language, of its row of the most units."""
     from tallycell.learning.rows import ROWS
+    from tallycell.learning.settings import SETTINGS
 
-    return max((row.hidden for row in ROWS if row.language_name == name), default=8)
+    row = max((row for row in ROWS if row.language_name == name), key=lambda row: row.hidden, default=None)
+    return (8, SETTINGS) if row is None else (row.hidden, row.recipe)
 
 
 def _save_hardened(of: "Language", trained: "Trained", file: Path) -> "Horizon | None":

@@ -1,4 +1,4 @@
-"""Many small networks trained side by side as one LSTM, with noise on their pre-activations and a slope on their gates.
+"""Many small networks trained side by side as one LSTM, with noise on pre-activations, and slopes of gates and cells.
 
 One LSTM of few units leaves most of a vector register empty, and most of the time of a call is the call: eight
 networks of three units, as one LSTM whose recurrent weights are block-diagonal, take hardly longer than one. No network
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from tallycell.activations import activation
 from tallycell.learning.languages import Sample
 from tallycell.learning.trainable import Trainable, symbol_losses
 from tallycell.lstm import LSTM
@@ -60,7 +61,12 @@ class Population(nn.Module):
         return len(GATES) * self.hidden
 
     def forward(
-        self, codes: Tensor, *, slope: float = 1.0, noise: Float[Tensor, "time sequence pre"] | None = None
+        self,
+        codes: Tensor,
+        *,
+        slope: float = 1.0,
+        cell_slope: float = 1.0,
+        noise: Float[Tensor, "time sequence pre"] | None = None,
     ) -> Float[Tensor, "member time sequence output"]:
         """Logits of all networks after each symbol.
 
@@ -70,6 +76,8 @@ class Population(nn.Module):
             Symbols as their indices, (time, sequence).
         slope
             Factor on every pre-activation: the gates' slope.
+        cell_slope
+            Factor on every cell where it is exposed: h = o tanh(cell_slope c).
         noise
             What is added to the pre-activations of each network, before the slope; the same for all networks. None for
             nothing.
@@ -89,15 +97,21 @@ class Population(nn.Module):
             "bias_ih_l0": slope * bias,
             "bias_hh_l0": torch.zeros_like(bias),
         }
+        self._lstm.set_activation("hidden", activation("scaled_tanh", beta=cell_slope) if cell_slope != 1 else "tanh")
         h, _ = functional_call(self._lstm, weights, (torch.cat([x, noise], dim=2),))
         h = h.view(*h.shape[:2], count, self.hidden)
         return torch.einsum("tsmh,moh->mtso", h, readout) + readout_bias[:, None, None]
 
     def losses(
-        self, sample: Sample, *, slope: float = 1.0, noise: Float[Tensor, "time sequence pre"] | None = None
+        self,
+        sample: Sample,
+        *,
+        slope: float = 1.0,
+        cell_slope: float = 1.0,
+        noise: Float[Tensor, "time sequence pre"] | None = None,
     ) -> Float[Tensor, " member"]:
-        """Loss of each network in nats a symbol that counts; ``slope`` and ``noise`` as of :meth:`forward`."""
-        logits = self(torch.from_numpy(sample.codes).T.long(), slope=slope, noise=noise)
+        """Loss of each network in nats a symbol that counts; the slopes and ``noise`` as of :meth:`forward`."""
+        logits = self(torch.from_numpy(sample.codes).T.long(), slope=slope, cell_slope=cell_slope, noise=noise)
         mask = torch.from_numpy(sample.mask).T
         targets = torch.from_numpy(sample.targets).transpose(0, 1)[mask].expand(len(logits), -1, -1)
         counted = logits[:, mask]

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,20 @@ def run_task(task: Task, trainer: Trainer) -> Result:
 
 def train_row(row: Row, seed: int) -> Trained:
     """Train one seed of a row by the recipe, with its settings, which are the same for all rows but for the steps."""
-    from tallycell.learning.training import SETTINGS, train
+    from tallycell.learning.training import train
 
-    settings = SETTINGS if row.steps is None else replace(SETTINGS, steps=row.steps)
-    found = train(row.language, hidden=row.hidden, seed=seed, settings=settings)
-    first = None if found.chosen == 0 else found.first
-    return Trained(found.network, found.runs, found.seconds, found.loss, first, found.judged)
+    found = train(row.language, hidden=row.hidden, seed=seed, settings=row.recipe)
+    return Trained(
+        found.network,
+        found.runs,
+        found.seconds,
+        found.loss,
+        first=None if found.chosen == 0 else found.first,
+        learned=bool(found.snapped_errors[found.chosen] <= row.recipe.nearly),
+        first_learned=bool(found.snapped_errors[0] <= row.recipe.nearly),
+        judged=found.judged,
+        hardened=found.hardened,
+    )
 
 
 def _run(tasks: list[Task], trainer: Trainer, processes: int, until: float | None) -> Iterator[Result]:

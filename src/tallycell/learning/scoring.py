@@ -13,6 +13,7 @@ from tallycell.learning.languages import Language, Sample
 from tallycell.learning.rows import AtLengths, Reach, Row
 from tallycell.learning.selection import strings_of
 from tallycell.machine.counter_machine import CounterMachine
+from tallycell.machine.extracting.allowed import Inputs
 from tallycell.machine.extracting.extraction import extract_machine
 from tallycell.machine.hardening import Hardened, harden
 from tallycell.machine.proving.horizon import counting_horizon
@@ -23,6 +24,7 @@ WITHIN = 0.01  # of 0 or 1: what counts as saturated in row 11
 FAR = 2**24  # where float32 stops counting
 READ_WITH = 7  # seed of the strings that are tested with
 GATES = ("i", "f", "o")
+NOT_LEARNED = "snapped, it is wrong on training strings"  # what it has learned instead would be read in vain
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,13 @@ class Trained:
         Of training, of the run that was kept, in nats a symbol.
     first
         The network of the first run; None if that is the one.
+    learned, first_learned
+        Whether the network, and that of the first run, snapped, are right on nearly all training strings. One that is
+        not does not pass, and no machine is read from it.
     judged
         Training strings: machines are read on strings like these. None for all inputs that the language allows.
+    hardened
+        The network hardened, if training did so.
     """
 
     net: Recogniser
@@ -50,7 +57,10 @@ class Trained:
     seconds: float
     loss: float
     first: Recogniser | None = None
+    learned: bool = True
+    first_learned: bool = True
     judged: Sample | None = None
+    hardened: Hardened | None = None
 
 
 def score(row: Row, trained: Trained, *, far: bool = False) -> dict[str, Any]:
@@ -68,8 +78,8 @@ def score(row: Row, trained: Trained, *, far: bool = False) -> dict[str, Any]:
     begin = time.perf_counter()
     about = {"runs": trained.runs, "seconds": round(trained.seconds, 2), "loss": trained.loss}
     columns = _columns(row, trained, far)
-    first = columns if trained.first is None else {"hardened": _first(row, replace(trained, net=trained.first))}
-    result = {**about, **columns, "first_passes": passes(row, first["hardened"])}
+    first = columns["hardened"] if trained.first is None else _first(row, trained, trained.first)
+    result = {**about, **columns, "first_passes": passes(row, first)}
     result["judging_seconds"] = round(time.perf_counter() - begin, 2)
     return result
 
@@ -78,6 +88,9 @@ def _columns(row: Row, trained: Trained, far: bool) -> dict[str, Any]:
     """Measure the network, its machine, the network made of that; and how far the proof goes."""
     language, net = row.language, trained.net
     result: dict[str, Any] = {"trained": measured(row, net), "saturated": {"trained": saturated(net, language)}}
+    if not trained.learned:
+        missing = {"missing": NOT_LEARNED}
+        return result | {"snapped": missing, "hardened": missing, "horizon": missing}
     try:
         hardened = _hardened(row, trained)
     except TallycellError as reason:
@@ -99,23 +112,29 @@ def _columns(row: Row, trained: Trained, far: bool) -> dict[str, Any]:
 
 def _hardened(row: Row, trained: Trained) -> Hardened:
     """Harden for what was learned from: what a network does on other strings nobody taught it."""
-    inputs = row.language.allowed if trained.judged is None else strings_of(trained.judged, trained.net.alphabet)
-    return harden(trained.net, inputs)
+    if trained.hardened is not None:
+        return trained.hardened
+    return harden(trained.net, _inputs(row, trained))
+
+
+def _inputs(row: Row, trained: Trained) -> Inputs:
+    return row.language.allowed if trained.judged is None else strings_of(trained.judged, trained.net.alphabet)
 
 
 def _snapped(row: Row, trained: Trained) -> dict[str, Any]:
     """Measure the machine of a network that could not be hardened."""
-    inputs = row.language.allowed if trained.judged is None else strings_of(trained.judged, trained.net.alphabet)
     try:
-        return measured(row, extract_machine(trained.net, inputs).machine)
+        return measured(row, extract_machine(trained.net, _inputs(row, trained)).machine)
     except TallycellError as reason:
         return {"missing": str(reason)}
 
 
-def _first(row: Row, trained: Trained) -> dict[str, Any]:
+def _first(row: Row, trained: Trained, net: Recogniser) -> dict[str, Any]:
     """Measure the network of the first run hardened, and nothing else."""
+    if not trained.first_learned:
+        return {"missing": NOT_LEARNED}
     try:
-        return measured(row, _hardened(row, trained).net)
+        return measured(row, _hardened(row, replace(trained, net=net, hardened=None)).net)
     except TallycellError as reason:
         return {"missing": str(reason)}
 

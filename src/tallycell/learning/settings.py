@@ -19,13 +19,21 @@ class Settings:
         Of Adam: the first holds for the first half of the steps, then it falls geometrically to the second.
     noise
         Standard deviation of what is added to every pre-activation, before the slope.
+    noise_until
+        Share of the steps after which nothing is added any more: what is then still wrong is seen as such.
     slope, slope_from
         Factor on every pre-activation at the end. It is 1 until a share ``slope_from`` of the steps is done and grows
         linearly from there; it stays in the weights of the result.
+    cell_slope
+        Greatest factor on a cell where it is exposed, h = o tanh(factor c), at the end; it grows as the slope does.
+        Each step draws its factor between 1 and the greatest, evenly in the logarithm: a cell that is read by its size
+        says something else at each step, one that is read by its sign the same. The result has the factor 1.
     short_first
-        Share of the steps during which strings are no longer than a length that grows geometrically.
-    first_length
-        That length at the start, in symbols.
+        Share of the steps during which strings are no longer than a length that grows geometrically. A step reads as
+        many more strings as they are shorter.
+    first_length, first_length_if_last
+        That length at the start, in symbols. The second holds where only the last symbol counts: a string then teaches
+        one thing only, and a long one nothing before short ones are understood.
     forget_bias
         Added to the forget gates' biases that torch draws.
     longest_gradient
@@ -33,7 +41,10 @@ class Settings:
     judged_on
         Strings on which a round is judged; a fixed set of strings is taken whole.
     hardened
-        Networks of a round that are hardened at most, of those that make no error snapped.
+        Networks of a round that are hardened at most, the best first.
+    nearly
+        Share of the strings on which one of them may be wrong, snapped: what is rare in a network can be right in the
+        machine that is read from it.
     """
 
     together: int = 8
@@ -42,14 +53,18 @@ class Settings:
     learning_rate: float = 0.02
     last_learning_rate: float = 0.001
     noise: float = 0.5
+    noise_until: float = 0.85
     slope: float = 8.0
     slope_from: float = 0.45
+    cell_slope: float = 6.0
     short_first: float = 0.4
     first_length: int = 32
+    first_length_if_last: int = 4
     forget_bias: float = 1.0
     longest_gradient: float = 1.0
     judged_on: int = 1000
     hardened: int = 4
+    nearly: float = 0.01
 
     def slope_at(self, done: float) -> float:
         """Slope when a share of the steps is done.
@@ -59,7 +74,20 @@ class Settings:
         >>> [Settings(slope=5.0, slope_from=0.5).slope_at(done) for done in (0.0, 0.5, 0.75, 1.0)]
         [1.0, 1.0, 3.0, 5.0]
         """
-        return 1.0 + (self.slope - 1.0) * max(0.0, (done - self.slope_from) / (1.0 - self.slope_from))
+        return self._grown(self.slope, done)
+
+    def cell_slope_at(self, done: float, share: float) -> float:
+        """Factor on cells when a share of the steps is done; ``share`` is drawn evenly between 0 and 1.
+
+        Examples
+        --------
+        >>> [Settings(cell_slope=4.0).cell_slope_at(1.0, share) for share in (0.0, 0.5, 1.0)]
+        [1.0, 2.0, 4.0]
+        """
+        return float(self._grown(self.cell_slope, done) ** share)
+
+    def _grown(self, last: float, done: float) -> float:
+        return 1.0 + (last - 1.0) * max(0.0, (done - self.slope_from) / (1.0 - self.slope_from))
 
     def learning_rate_at(self, done: float) -> float:
         """Learning rate when a share of the steps is done.
@@ -72,7 +100,7 @@ class Settings:
         falling = max(0.0, 2.0 * done - 1.0)
         return float(self.learning_rate * (self.last_learning_rate / self.learning_rate) ** falling)
 
-    def longest_at(self, done: float, longest: int) -> int | None:
+    def longest_at(self, done: float, longest: int, *, only_last: bool = False) -> int | None:
         """Greatest length of a string when a share of the steps is done, of a language's longest; None for any.
 
         Examples
@@ -80,6 +108,10 @@ class Settings:
         >>> [Settings(first_length=8).longest_at(done, 128) for done in (0.0, 0.2, 0.5)]
         [8, 32, None]
         """
-        if done >= self.short_first or longest <= self.first_length:
+        first = self.first_length_if_last if only_last else self.first_length
+        if done >= self.short_first or longest <= first:
             return None
-        return int(self.first_length * (longest / self.first_length) ** (done / self.short_first))
+        return int(first * (longest / first) ** (done / self.short_first))
+
+
+SETTINGS = Settings()

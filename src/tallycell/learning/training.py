@@ -4,11 +4,13 @@ What is done, the same for every language:
 
 1. A round of networks, drawn as torch draws them, is trained side by side by Adam (:mod:`~.population`).
 2. Noise is added to every pre-activation, and the gates' slope grows: a gate that is to say the same in spite of the
-   noise has to go to a limit, and a cell that is to be read at the end has to move in equal steps.
+   noise has to go to a limit, and a cell that is to be read at the end has to move in equal steps. Where cells are
+   exposed, their slope is drawn anew for each step: they have to be read by their signs. Towards the end the noise
+   stops, so that the last mistakes stand out.
 3. Strings are short at first.
-4. Each network of the round is judged on strings of its training alone: snapped, does it decide all of them right? If
-   none does, another round begins, as long as the budget lasts. Of those that do, the simplest few are hardened, and
-   the one that comes out with the fewest units is taken.
+4. Each network of the round is judged on strings of its training alone: snapped, on how many of them does it decide
+   wrongly? The best few are hardened, if they are wrong on hardly any. If none of these is right on all, another round
+   begins, as long as the budget lasts.
 
 No weight, mask or gate is taken from the language, and no string that is longer than those to learn from is read.
 """
@@ -30,12 +32,11 @@ from tallycell.learning.checkpoint import Identity, delete_checkpoint, load_chec
 from tallycell.learning.languages import Language, Sample
 from tallycell.learning.population import Population
 from tallycell.learning.selection import harden_on, judge_snapped
-from tallycell.learning.settings import Settings
+from tallycell.learning.settings import SETTINGS, Settings
 from tallycell.learning.trainable import Trainable
 from tallycell.machine.hardening import Hardened
 from tallycell.recogniser import Recogniser
 
-SETTINGS = Settings()
 BUDGET = 64  # networks
 NOISE_POOL = 1 << 22  # numbers drawn once; each step takes a stretch of them
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -69,8 +70,8 @@ class Trained:
     Attributes
     ----------
     network
-        The best network: the one which, snapped, is wrong on the fewest training strings; of those, the one that
-        hardens to the fewest units, has the fewest situations, and the least loss, in this order.
+        The best network: of those that were hardened, and else of all, the one which, snapped, is wrong on the fewest
+        training strings; then the one with the fewest units hardened, the fewest situations, and the least loss.
     hardened
         The network hardened for strings like those to learn from (:func:`~.selection.harden_on`); None if it cannot be.
     first
@@ -131,7 +132,7 @@ def train(
     checkpoint: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Train networks on a language until one of them, snapped and hardened, makes no error on training strings.
+    """Train networks on a language until one of them, hardened, makes no error on training strings.
 
     On one thread (``torch.set_num_threads(1)``) the seed determines the result.
 
@@ -208,6 +209,7 @@ class _Training:
         self.situations: list[int] = []
         self.units: list[float] = []
         self.kept: dict[str, Tensor] = {}  # weights of the best network and of the first
+        self.hardened: Hardened | None = None  # of the best network
         self.seconds = 0.0
         self.begin_round()
 
@@ -228,9 +230,12 @@ class _Training:
     def take_step(self) -> float:
         """Train on one batch; give the least loss."""
         settings, done = self.settings, self.step / self.settings.steps
-        sample = self.source.draw(settings.batch, longest=settings.longest_at(done, self.longest))
-        noise = self._noise(sample.codes.shape[1], sample.codes.shape[0])
-        losses = self.population.losses(sample, slope=settings.slope_at(done), noise=noise)
+        longest = settings.longest_at(done, self.longest, only_last=self.language.only_last)
+        count = settings.batch * self.longest // (longest or self.longest)
+        sample = self.source.draw(count, longest=longest)
+        noise = self._noise(sample.codes.shape[1], sample.codes.shape[0]) if done < settings.noise_until else None
+        cell_slope = settings.cell_slope_at(done, float(torch.rand((), generator=self.generator)))
+        losses = self.population.losses(sample, slope=settings.slope_at(done), cell_slope=cell_slope, noise=noise)
         self.optimiser.zero_grad()
         losses.sum().backward()  # type: ignore[no-untyped-call]
         self.population.clip_gradients(settings.longest_gradient)
@@ -251,10 +256,14 @@ class _Training:
             self.errors.append(found.errors)
             self.situations.append(found.situations)
             self.units.append(math.inf)
-        exact = [run for run in range(before, len(self.losses)) if self.errors[run] == 0]
-        for run in sorted(exact, key=self._rank)[: self.settings.hardened]:
+        learned = [run for run in range(before, len(self.losses)) if self.errors[run] <= self.settings.nearly]
+        for run in sorted(learned, key=self._rank)[: self.settings.hardened]:
             hardened = harden_on(self._network(rows[run - before]), self.judged)
-            self.units[run] = math.inf if hardened is None else float(hardened.net.parameters.hidden_size)
+            if hardened is None:
+                continue
+            self.units[run] = float(hardened.net.parameters.hidden_size)
+            if self.best == run:
+                self.hardened = hardened
             if self.units[run] <= self.hidden:
                 break
         if before == 0:
@@ -263,7 +272,7 @@ class _Training:
             self.kept["best"] = rows[self.best - before].clone()
 
     def _rank(self, run: int) -> tuple[float, ...]:
-        return self.errors[run], self.units[run], self.situations[run], self.losses[run]
+        return math.isinf(self.units[run]), self.errors[run], self.units[run], self.situations[run], self.losses[run]
 
     @property
     def best(self) -> int:
@@ -272,15 +281,15 @@ class _Training:
 
     @property
     def succeeded(self) -> bool:
-        """Whether a network so far, snapped and hardened, is right on all strings it was judged on."""
-        return self.errors[self.best] == 0 and math.isfinite(self.units[self.best])
+        """Whether a network so far, hardened, is right on all strings it was judged on."""
+        return math.isfinite(self.units[self.best])
 
     def result(self) -> Trained:
         """Give what was found."""
         network = self._network(self.kept["best"])
         return Trained(
             network=network,
-            hardened=harden_on(network, self.judged) if math.isfinite(self.units[self.best]) else None,
+            hardened=self.hardened,
             first=self._network(self.kept["first"]),
             judged=self.judged,
             losses=np.array(self.losses),

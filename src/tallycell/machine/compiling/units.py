@@ -18,6 +18,7 @@ from tallycell.names import GATES, Gate
 
 TANH_1 = float(np.tanh(1.0))
 _LARGEST_PROGRAM = 2_000_000  # entries of a linear program that is still solved in about a second
+MOST_READ = 40_000_000  # entries of a table that is still made
 _LARGEST_EFFORT = 400_000_000  # entries times states: every state asks for some linear programs
 
 
@@ -86,6 +87,11 @@ class Table:
     def outputs_read(self) -> Rows:
         """What the readout reads: one row a corner."""
         nodes, corners = self.situations.corners
+        if len(nodes) * self.features > MOST_READ:
+            raise ParameterError(
+                f"the machine's outputs would be read from {len(nodes):,} situations of {self.features:,} units, more "
+                f"than {MOST_READ:,} numbers; use fewer states or counters"
+            )
         features = np.hstack([corners, self.code[self.situations.state[nodes]] * TANH_1])
         return Rows(features, np.zeros(len(nodes), np.int64), 1, self.dtype)
 
@@ -218,8 +224,6 @@ def output_planes(
     NotSeparableError
         If they cannot be told apart.
     """
-    if rows.features.size > 20 * _LARGEST_PROGRAM:
-        raise ParameterError("the machine has too many situations to read outputs from; use fewer states or counters")
     planes = []
     for name, there in zip(outputs, said.T, strict=True):
         plane = separate(rows, np.where(there, 1, -1), levels_of(None, rows.dtype))

@@ -43,7 +43,7 @@ def choose_counters(walk: Walk, most: int) -> Iterator[Counted]:
     which does the fewest different things. A cell that nothing depends on is never chosen, and of two that move
     together only one.
     """
-    sink = _sinks(walk)
+    sink = sinks_of(walk)
     counted = _count(walk, (), sink)
     while len(counted.cells) < most:
         telling = _telling(walk, counted)
@@ -80,7 +80,7 @@ def _moves_of(walk: Walk, cell: int) -> Int[np.ndarray, "move 3"]:
 
 def _undetermined(walk: Walk, counted: Counted) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of situations that one step leads to, which look alike and do not behave alike."""
-    kind = names_of_rows(counted.block[walk.target], _action(walk, counted))
+    kind = names_of_rows(counted.block[walk.target], action_of(walk, counted))
     columns = (kind, counted.view[walk.target], walk.symbol, walk.source)
     order = np.lexsort(columns)
     ordered = [column[order] for column in columns]
@@ -96,11 +96,11 @@ def _count(walk: Walk, cells: tuple[int, ...], sink: np.ndarray) -> Counted:
     # In a sink the counters do not matter.
     block = names_of_rows(*walk.decided.T, np.where(sink, -1, view))
     unrefined = Counted(cells, view, block, sink)
-    action = _action(walk, unrefined)
+    action = action_of(walk, unrefined)
     return Counted(cells, view, _refine(walk, block, action), sink)
 
 
-def _action(walk: Walk, counted: Counted) -> Int[np.ndarray, " edge"]:
+def action_of(walk: Walk, counted: Counted) -> Int[np.ndarray, " edge"]:
     """Give the number of what each edge does to the counted cells; to reset what is 0 is to keep it."""
     if not counted.cells:
         return np.zeros(len(walk.source), np.int64)
@@ -110,7 +110,7 @@ def _action(walk: Walk, counted: Counted) -> Int[np.ndarray, " edge"]:
     return np.where(counted.sink[walk.source], 0, names)
 
 
-def _sinks(walk: Walk) -> Bool[np.ndarray, " situation"]:
+def sinks_of(walk: Walk) -> Bool[np.ndarray, " situation"]:
     """Situations from which all that can follow says the same."""
     said = names_of_rows(*walk.decided.T)
     sink = np.ones(len(said), bool)

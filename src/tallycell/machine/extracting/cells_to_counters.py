@@ -16,6 +16,7 @@ from tallycell.machine.comparing.advancing import minimise_late
 from tallycell.machine.comparing.minimise import minimise
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.bisimulation import Counted, choose_counters, names_of_rows
+from tallycell.machine.extracting.folding import fold
 from tallycell.machine.extracting.walk import Walk, coarsened
 from tallycell.machine.table import Table
 from tallycell.recogniser import Recogniser
@@ -64,7 +65,7 @@ def tabulate(walk: Walk, net: Recogniser) -> Tabulated:
         If even without counters the table is too large.
     """
     walk = coarsened(walk)
-    for counted in choose_counters(walk, MOST_COUNTERS):
+    for counted in _choices(walk):
         blocks = _read_blocks(walk, counted, net)
         states = _join_meanings(blocks, join=bool(counted.cells))
         bounds = tuple(walk.bound[list(counted.cells)].tolist())
@@ -78,6 +79,14 @@ def tabulate(walk: Walk, net: Recogniser) -> Tabulated:
         f"the network comes to {len(walk.level):,} situations that behave differently, too many for one table; give "
         "inputs, an automaton or a sample, that leave fewer"
     )
+
+
+def _choices(walk: Walk) -> Iterator[Counted]:
+    """Give ways to read a walk, the best first; what was seen only in part is made as small as it can be."""
+    folded = fold(walk) if walk.seen else None
+    if folded is not None:
+        yield folded
+    yield from choose_counters(walk, MOST_COUNTERS)
 
 
 def smaller(tabulated: Tabulated) -> Tabulated:

@@ -3,7 +3,8 @@
 1. Snap the gates to their limits and walk the situations that signs do not exclude (:mod:`~.snapping`, :mod:`~.walk`).
 2. Where a gate may depend on the size of a cell, tell sizes apart (:mod:`~.refining`).
 3. Where the network does not count in ones, measure steps and gates on strings (:mod:`~.recording`).
-4. Make the machine: choose counters, join what behaves alike, drop and merge (:mod:`~.cells_to_counters`), name it.
+4. Make the machine: choose counters, join what behaves alike (:mod:`~.cells_to_counters`), or what nothing seen tells
+   apart (:mod:`~.folding`), drop and merge, name it.
 5. Compare it with the network on strings, and say what breaks it (:mod:`~.fidelity`, :mod:`~.breaks`).
 """
 

@@ -42,6 +42,9 @@ class Walk:
         (edge, cell): what it does to the cells.
     start
         (cell,): counts of the cells at the start.
+    seen
+        Whether these are situations and edges that strings took; what none took is then open. Else they are all that
+        there are.
     """
 
     bound: Int[np.ndarray, " cell"]
@@ -56,6 +59,7 @@ class Walk:
     keep: Bool[np.ndarray, "edge cell"]
     step: Int[np.ndarray, "edge cell"]
     start: Int[np.ndarray, " cell"]
+    seen: bool = False
 
 
 def bounds_of(snapped: SnappedNetwork) -> Int[np.ndarray, " cell"]:
@@ -113,6 +117,7 @@ def walk_seen(run: CountedRun, bound: Int[np.ndarray, " cell"]) -> Walk:
         keep=edges[:, 3 : 3 + cells].astype(bool),
         step=edges[:, 3 + cells :],
         start=run.count[0, 0],
+        seen=True,
     )
 
 
@@ -153,6 +158,7 @@ def _with_bound(walk: Walk, bound: Int[np.ndarray, " cell"]) -> Walk | None:
         keep=edges[:, 3 : 3 + len(bound)].astype(bool),
         step=edges[:, 3 + len(bound) :],
         start=walk.start,
+        seen=walk.seen,
     )
     same_said = (walk.decided == joined.decided[number]).all()
     taken = np.column_stack([joined.source, joined.symbol])
