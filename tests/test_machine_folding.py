@@ -69,6 +69,13 @@ def test_what_has_to_be_counted_is_not_folded():
     assert fold(_walk({(0, 0, 1): 9, (1, 0, 1): 9, (1, 1, 1): 4, (1, 1, 0): 5}, [0, 1])) is None
 
 
+def test_a_step_that_moves_a_cell_now_so_now_otherwise_is_not_folded():
+    walk = _walk({(0, 0, 1): 9, (0, 0, 2): 9}, [0, 1, 2])
+    walk = replace(walk, level=np.array([[0], [1], [-1]]))
+    assert fold(walk) is not None  # the cell tells what follows
+    assert fold(replace(walk, step=np.array([[1], [-1]]))) is None  # but not what will have moved it
+
+
 def _samples(of, strings, size):
     return [of.text(codes) for codes in of.of_length(np.random.default_rng(0), strings, size)]
 
