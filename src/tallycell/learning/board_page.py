@@ -22,10 +22,12 @@ member is decided wrongly at any symbol, or a near miss (one symbol more or fewe
 **searched**, every n to 64, then in steps of a factor 4 and bisected. Shares of strings are **sampled**, as many as
 each row says. *Trained* is the float32 LSTM as training left it, *snapped* the counter machine extracted from it,
 *hardened* the standard LSTM compiled from that machine. *Horizon* is the number of symbols to which the hardened LSTM
-is **proved** to decide as its machine does; it says nothing of how the machine was learned. Hardening may take more
-units than were trained: both are said. How the recipe's settings were found, and what that means for these results, is
-told in [learning to count](learning.md#how-the-settings-were-found-and-what-that-means). Figures are the smallest, the
-median and the largest over all seeds; none is left out. "none" is a seed without a machine: why, is said below.
+is **proved** to decide as its machine does; it says nothing of how the machine was learned. A machine is read from what
+the network did on training strings, as small as that allows, so it can be right where the network itself is wrong: the
+columns *snapped* and *hardened* are then better than *trained*, and part of that is the reading's. Hardening may take
+more units than were trained: both are said. How the recipe's settings were found, and what that means for these
+results, is told in [learning to count](learning.md#how-the-settings-were-found-and-what-that-means). Figures are the
+smallest, the median and the largest over all seeds; none is left out. "none" is a seed without a machine: why, is said below.
 """
 
 
