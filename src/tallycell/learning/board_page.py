@@ -27,7 +27,8 @@ the network did on training strings, as small as that allows, so it can be right
 columns *snapped* and *hardened* are then better than *trained*, and part of that is the reading's. Hardening may take
 more units than were trained: both are said. How the recipe's settings were found, and what that means for these
 results, is told in [learning to count](learning.md#how-the-settings-were-found-and-what-that-means). Figures are the
-smallest, the median and the largest over all seeds; none is left out. "none" is a seed without a machine: why, is said below.
+smallest, the median and the largest over all seeds; none is left out. "none" is a seed without a machine: why, is
+said below.
 """
 
 
