@@ -198,7 +198,7 @@ ROWS = (
     Row("7b", "anbn-runs", 10, _TAGS, _RUNS, (Mark(2048, 0.8864, "Merrill et al. 2020", True),)),
     Row("8", "shuffle-2", 4, _SHUFFLE, _SHUFFLE_SAID),
     Row("8b", "shuffle-4", 8, _SHUFFLE, _SHUFFLE_SAID, steps=4000),
-    Row("8c", "shuffle-6", 12, _SHUFFLE, _SHUFFLE_SAID, slow=True),
+    Row("8c", "shuffle-6", 12, _SHUFFLE, _SHUFFLE_SAID, steps=6000, slow=True),
     Row(
         "9", "anbncndn-sampled", 8, Reach(10**4),
         "best LSTM .693, MDL-trained network 99.9 % of symbols (Lan et al. 2022, TACL, repository mdlrnn; read)",
