@@ -175,6 +175,7 @@ _TO_10_MARKS = (
     Mark(24, 0.5, "gradient descent, median of a copy"),
 )
 _BELOW_5 = f"89.47 % of symbols at 2,048, a constant tag 84.73 % ({_MERRILL})"
+_BELOW_5_MARKS = (Mark(2048, 0.8947, "Merrill et al. 2020", True),)
 _RUNS = f"88.64 % of symbols at 2,048, a constant tag 76.37 % ({_MERRILL})"
 _ALONG = (64, 128, 256, 512, 1024)
 _TAGS = AtLengths((2048,), _ALONG, drawn)
@@ -192,8 +193,8 @@ ROWS = (
     Row("4", "anbncn-10", 6, Reach(10**5), _TO_10, _TO_10_MARKS),
     Row("5", "dyck-1", 1, _BRACKETS, _EL_NAGGAR),
     Row("5b", "dyck-1", 2, _BRACKETS, _EL_NAGGAR),
-    Row("6", "difference-below-5", 10, _TAGS, _BELOW_5, (Mark(2048, 0.8947, "Merrill et al. 2020", True),), 8000),
-    Row("6w", "difference-below-5", 16, _TAGS, f"with 10 units: {_BELOW_5}", steps=6000),
+    Row("6", "difference-below-5", 10, _TAGS, _BELOW_5, _BELOW_5_MARKS, steps=8000),
+    Row("6w", "difference-below-5", 16, _TAGS, f"with 10 units: {_BELOW_5}", _BELOW_5_MARKS, steps=6000),
     Row("7", "anbn-prefix", 10, _TAGS, f"of nearly this task (row 7b): {_RUNS}"),
     Row("7b", "anbn-runs", 10, _TAGS, _RUNS, (Mark(2048, 0.8864, "Merrill et al. 2020", True),)),
     Row("8", "shuffle-2", 4, _SHUFFLE, _SHUFFLE_SAID),
