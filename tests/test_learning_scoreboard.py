@@ -304,6 +304,18 @@ def test_a_network_that_training_hardened_is_not_hardened_again(monkeypatch):
     assert score(SHORT, replace(trained, hardened=hardened))["units"] == hardened.net.parameters.hidden_size
 
 
+def test_page_names_the_rows_that_have_no_results():
+    def without(there):
+        results = [{**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": 0, "units": 3}]
+        page = page_of([(replace(SHORT, key=row.key), results) for row in there], None)
+        return [line for line in page.splitlines() if line.startswith("Rows without results")]
+
+    assert without(ROWS) == []
+    assert without(ROWS[2:])[0].startswith(
+        f"Rows without results: {ROWS[0].key}, {ROWS[1].key}; what is known of them: ["
+    )
+
+
 def test_results_of_another_recipe_are_not_taken(tmp_path, monkeypatch):
     file = tmp_path / "results.jsonl"
     run_rows([SHORT], file, trainer=fakes.train_exact, seeds=1, processes=0)

@@ -73,11 +73,10 @@ def train(
     training: Training,
     as_json: AsJSON = False,
 ) -> None:
-    """Train networks on short strings of a language until one of them, its gates snapped, is right on all of them.
+    """Train networks on short strings of a language until the machine read from one of them is right on all of them.
 
-    Stopped, it goes on where it was when it is called again. Exit status 1 if no network is right; the best is written.
-    With --hardened, the machine read on strings like those of the training is compiled, and how far that is proved is
-    said.
+    Stopped, it goes on where it was when it is called again. Exit status 1 if none is right; the best network is
+    written. With --hardened, the machine is compiled, and how far that is proved is said.
     """
     from tallycell.learning.languages import language as language_of
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
 
-from tallycell.learning.rows import AtLengths, Reach, Row
+from tallycell.learning.rows import ROWS, AtLengths, Reach, Row
 from tallycell.learning.scoring import COLUMNS, GATES, passes
 
 Result = dict[str, Any]
@@ -42,7 +42,7 @@ def page_of(there: Rows, picture: str | None) -> str:
     picture
         The plot, as the page refers to it; None if there is none.
     """
-    parts = [_HEAD, _overview(there)]
+    parts = [_HEAD, _overview(there), _without_results(there)]
     if picture is not None:
         parts.append(f"![Share of seeds, or of strings, that succeed, by length]({picture})\n")
     parts += ["## Row by row\n", *(_section(row, results) for row, results in there), _gates(there)]
@@ -69,6 +69,12 @@ def _overview(there: Rows) -> str:
         ]  # fmt: skip
         lines.append(_line(cells))
     return "\n".join([*lines, ""])
+
+
+def _without_results(there: Rows) -> str:
+    missing = [row.key for row in ROWS if row.key not in {one.key for one, _ in there}]
+    told = "[learning to count](learning.md#what-was-not-run-to-the-end)"
+    return f"Rows without results: {', '.join(missing)}; what is known of them: {told}.\n" if missing else ""
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -53,8 +53,8 @@ def judge_snapped(net: Recogniser, sample: Sample) -> Judgement:
 def harden_on(net: Recogniser, sample: Sample) -> Hardened | None:
     """Harden a network for strings like those of a sample; None if it cannot be, or is then wrong on one of them.
 
-    What a network does after a string that it could not learn from is nothing that it learned: a situation that no
-    string of the sample leads to is not read, and the hardened network fails there.
+    What a network does after a string that it could not learn from is nothing that it learned, and is not read: there
+    the hardened network does as the smallest machine that fits the sample, or fails.
 
     Examples
     --------

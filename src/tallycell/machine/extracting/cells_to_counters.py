@@ -6,7 +6,8 @@ that behave alike. Maps that contradict each other nowhere are one state.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from math import prod
 
 import numpy as np
@@ -42,11 +43,14 @@ class Tabulated:
         For each counter the cell it counts, all layers' end to end.
     undetermined
         Number of steps whose outcome the counters do not tell; the outcome seen most often was taken.
+    folded
+        Whether what was not seen was filled as the smallest machine has it.
     """
 
     machine: CounterMachine
     cells: tuple[int, ...]
     undetermined: int
+    folded: bool
 
 
 def tabulate(walk: Walk, net: Recogniser) -> Tabulated:
@@ -65,7 +69,8 @@ def tabulate(walk: Walk, net: Recogniser) -> Tabulated:
         If even without counters the table is too large.
     """
     walk = coarsened(walk)
-    for counted in _choices(walk):
+    folded = fold(walk) if walk.seen else None
+    for counted in chain([] if folded is None else [folded], choose_counters(walk, MOST_COUNTERS)):
         blocks = _read_blocks(walk, counted, net)
         states = _join_meanings(blocks, join=bool(counted.cells))
         bounds = tuple(walk.bound[list(counted.cells)].tolist())
@@ -74,19 +79,11 @@ def tabulate(walk: Walk, net: Recogniser) -> Tabulated:
             table = _fill(states, blocks, Table.empty(len(states), net, bounds))
             names = tuple(f"cell {cell}" for cell in counted.cells)
             machine = table.machine(tuple(walk.start[list(counted.cells)].tolist()), names)
-            return Tabulated(machine, counted.cells, blocks.undetermined)
+            return Tabulated(machine, counted.cells, blocks.undetermined, counted is folded)
     raise InputError(
         f"the network comes to {len(walk.level):,} situations that behave differently, too many for one table; give "
         "inputs, an automaton or a sample, that leave fewer"
     )
-
-
-def _choices(walk: Walk) -> Iterator[Counted]:
-    """Give ways to read a walk, the best first; what was seen only in part is made as small as it can be."""
-    folded = fold(walk) if walk.seen else None
-    if folded is not None:
-        yield folded
-    yield from choose_counters(walk, MOST_COUNTERS)
 
 
 def smaller(tabulated: Tabulated) -> Tabulated:
@@ -96,7 +93,7 @@ def smaller(tabulated: Tabulated) -> Tabulated:
     if not machine.counters or machine.next_state.size > MOST_MINIMISED:
         return tabulated
     machine = minimise_late(minimise(machine))
-    return Tabulated(machine, tuple(int(name.split()[1]) for name in machine.counters), tabulated.undetermined)
+    return replace(tabulated, machine=machine, cells=tuple(int(name.split()[1]) for name in machine.counters))
 
 
 @dataclass(frozen=True, eq=False)

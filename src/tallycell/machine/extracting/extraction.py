@@ -329,6 +329,8 @@ def _describe(net: Recogniser, best: _Candidate, recorded: Recorded) -> Extracti
         for name, cell in zip(machine.counters, tabulated.cells, strict=True)
     )
     text = best.reading.text
+    if tabulated.folded:
+        text += ", the rest as the smallest machine has it"
     if tabulated.undetermined:
         text += f"; {tabulated.undetermined:,} outcomes that the counters do not tell, each taken as it was most often"
     return Extraction(machine, best.fidelity, find_breaks(recorded, units), evidence, text)
