@@ -20,7 +20,7 @@ from tallycell.learning.training import Progress, train
 from tallycell.machine.compiling.compilation import compile_machine
 from tallycell.machine.extracting.snapping import SnappedNetwork
 
-SHORT = Settings(together=3, steps=12, judged_on=50)
+SHORT = Settings(together=3, steps=12, judged_on=50, checked_on=60)
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +128,32 @@ def test_only_the_last_symbol_is_judged_where_only_it_counts():
     assert judge_snapped(always_even, sample).errors == pytest.approx(np.mean(odd))
 
 
+def test_a_machine_that_is_wrong_on_strings_it_was_not_read_from_is_read_from_these_too():
+    of = language("dyck-1")
+    flat, deep = (of.sample([of.encode(text) for text in texts]) for texts in (["()", "()()"], ["(())", "((()))"]))
+    net = compile_machine(of.machine)
+    assert not harden_on(net, flat).extraction.machine.accepts("(())")  # no depth was seen, and none is guessed
+    hardened = harden_on(net, flat, deep)
+    assert hardened.extraction.fidelity.strings == 4
+    assert all(hardened.extraction.machine.accepts(text) for text in ("()()", "(())", "((()))"))
+
+
+def test_strings_on_which_the_machine_is_right_are_not_read_besides():
+    of = language("dyck-1")
+    drawn, others = (of.draw(np.random.default_rng(seed), 40) for seed in (0, 1))
+    assert harden_on(compile_machine(of.machine), drawn, others).extraction.fidelity.strings == 40
+
+
+def test_a_network_that_is_wrong_on_strings_its_machine_is_read_from_is_not_hardened():
+    of = language("majority")
+    net = compile_machine(of.machine)
+    short, long = (of.sample([of.encode(text)]) for text in ("aa", "aabbb"))
+    always = replace(net, readout_weight=np.zeros((1, 1), np.float32), readout_bias=np.ones(1, np.float32))
+    assert harden_on(always, short) is not None
+    assert harden_on(always, long) is None
+    assert harden_on(always, short, long) is None  # what is read of it once more says the same
+
+
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -182,7 +208,8 @@ def test_a_network_that_is_nearly_right_is_taken_if_hardened_it_is_right(monkeyp
     exact = harden_on(compile_machine(of.machine), of.draw(np.random.default_rng(0), 20))
     tried = []
 
-    def hardened(net, sample):
+    def hardened(net, sample, checked):
+        assert len(checked.lengths) == SHORT.checked_on
         tried.append(net)
         return None if len(tried) == 1 else exact
 

@@ -17,6 +17,7 @@ from tallycell.machine.compiling.separation import Rows, levels_of, separate
 from tallycell.machine.compiling.situations import find_situations, program_of
 from tallycell.machine.compiling.units import NotSeparableError, Table
 from tallycell.machine.counter_machine import FAIL, CounterMachine
+from tallycell.machine.notation.text import parse
 
 torch = pytest.importorskip("torch")
 
@@ -256,6 +257,14 @@ def test_fail_says_what_the_machine_says_in_fail():
     codes = np.array([[0, 1, 0, 1, 1]])
     assert machine.run("aba").state == FAIL
     assert not said_by_kernel(compile_machine(machine), codes)[2:].any()
+
+
+@pytest.mark.parametrize("said", ["accept", "tag even when n > -1"])
+def test_machine_that_has_nothing_to_remember_has_one_unit(said):
+    machine = parse(f"alphabet a b\ncounter n\non a b hold\n{said}\n")
+    net = compile_machine(machine)
+    assert net.parameters.hidden_size == 1
+    assert_right(machine, net, in_torch=True)
 
 
 def parity_from_one():

@@ -120,6 +120,7 @@ def train_row(row: Row, seed: int) -> Trained:
         learned=bool(found.snapped_errors[found.chosen] <= row.recipe.nearly),
         first_learned=bool(found.snapped_errors[0] <= row.recipe.nearly),
         judged=found.judged,
+        checked=found.checked,
         hardened=found.hardened,
     )
 

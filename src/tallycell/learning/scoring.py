@@ -1,7 +1,7 @@
 """One trained network judged for its row: as it is, snapped, hardened, and to what length it is proved."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from tallycell.errors import TallycellError
 from tallycell.learning.judging import decider_of, search_first_failure, share_right
 from tallycell.learning.languages import Language, Sample
 from tallycell.learning.rows import AtLengths, Reach, Row
-from tallycell.learning.selection import strings_of
+from tallycell.learning.selection import harden_on, strings_of
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.allowed import Inputs
 from tallycell.machine.extracting.extraction import extract_machine
@@ -25,6 +25,7 @@ FAR = 2**24  # where float32 stops counting
 READ_WITH = 7  # seed of the strings that are tested with
 GATES = ("i", "f", "o")
 NOT_LEARNED = "snapped, it is wrong on training strings"  # what it has learned instead would be read in vain
+NOT_HARDENED = "hardened, it is wrong on training strings"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Trained:
         not does not pass, and no machine is read from it.
     judged
         Training strings: machines are read on strings like these. None for all inputs that the language allows.
+    checked
+        More of them, on which hardened networks are to be right; None for no others.
     hardened
         The network hardened, if training did so.
     """
@@ -60,6 +63,7 @@ class Trained:
     learned: bool = True
     first_learned: bool = True
     judged: Sample | None = None
+    checked: Sample | None = None
     hardened: Hardened | None = None
 
 
@@ -133,8 +137,11 @@ def _first(row: Row, trained: Trained, net: Recogniser) -> dict[str, Any]:
     """Measure the network of the first run hardened, and nothing else."""
     if not trained.first_learned:
         return {"missing": NOT_LEARNED}
+    if trained.judged is not None:
+        hardened = harden_on(net, trained.judged, trained.checked)
+        return {"missing": NOT_HARDENED} if hardened is None else measured(row, hardened.net)
     try:
-        return measured(row, _hardened(row, replace(trained, net=net, hardened=None)).net)
+        return measured(row, harden(net, row.language.allowed).net)
     except TallycellError as reason:
         return {"missing": str(reason)}
 

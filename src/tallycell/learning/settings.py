@@ -39,7 +39,10 @@ class Settings:
     longest_gradient
         Length to which a network's gradient is shortened.
     judged_on
-        Strings on which a round is judged; a fixed set of strings is taken whole.
+        Strings on which a round is judged, and from which machines are read; a fixed set of strings is taken whole.
+    checked_on
+        More strings on which a hardened network has to be right; those on which its machine is wrong are read, too. Of
+        a fixed set of strings there are no more.
     hardened
         Networks of a round that are hardened at most, the best first.
     nearly
@@ -63,6 +66,7 @@ class Settings:
     forget_bias: float = 1.0
     longest_gradient: float = 1.0
     judged_on: int = 1000
+    checked_on: int = 10_000
     hardened: int = 4
     nearly: float = 0.01
 

@@ -77,7 +77,9 @@ class Trained:
     first
         The network of the first run, whether or not it is any good.
     judged
-        The training strings that networks were judged on.
+        The training strings that networks were judged on, and that machines were read from first.
+    checked
+        More of them, on which hardened networks were to be right.
     losses
         Training loss of each run at its end, noise and slope included, in nats a symbol that counts.
     snapped_errors
@@ -98,6 +100,7 @@ class Trained:
     hardened: Hardened | None
     first: Recogniser
     judged: Sample
+    checked: Sample
     losses: Float[np.ndarray, " run"]
     snapped_errors: Float[np.ndarray, " run"]
     situations: Int[np.ndarray, " run"]
@@ -203,6 +206,9 @@ class _Training:
         self.noise = torch.randn(NOISE_POOL, generator=self.generator) * settings.noise
         self.source = language.source(self.rng)
         self.judged = self.source.fixed or self.source.draw(settings.judged_on)
+        # Drawn apart, so that what is learned does not depend on how many there are.
+        others = language.source(np.random.default_rng((seed, 1)))
+        self.checked = self.source.fixed or others.draw(settings.checked_on)
         self.longest = int(self.judged.lengths.max())
         self.losses: list[float] = []
         self.errors: list[float] = []
@@ -258,7 +264,7 @@ class _Training:
             self.units.append(math.inf)
         learned = [run for run in range(before, len(self.losses)) if self.errors[run] <= self.settings.nearly]
         for run in sorted(learned, key=self._rank)[: self.settings.hardened]:
-            hardened = harden_on(self._network(rows[run - before]), self.judged)
+            hardened = harden_on(self._network(rows[run - before]), self.judged, self.checked)
             if hardened is None:
                 continue
             self.units[run] = float(hardened.net.parameters.hidden_size)
@@ -292,6 +298,7 @@ class _Training:
             hardened=self.hardened,
             first=self._network(self.kept["first"]),
             judged=self.judged,
+            checked=self.checked,
             losses=np.array(self.losses),
             snapped_errors=np.array(self.errors),
             situations=np.array(self.situations),

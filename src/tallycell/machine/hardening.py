@@ -17,6 +17,7 @@ from tallycell.machine.extracting.extraction import Extraction, extract_with_wal
 from tallycell.machine.extracting.fidelity import measure_fidelity
 from tallycell.machine.extracting.recording import record_strings
 from tallycell.machine.extracting.strings import usual_strings
+from tallycell.machine.extracting.walk import Walk
 from tallycell.names import GATES
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
@@ -76,7 +77,24 @@ def harden(net: Recogniser, inputs: Inputs = None) -> Hardened:
     >>> hardened.net.parameters.hidden_size, hardened.same_units
     (1, True)
     """
-    extraction, walk = extract_with_walk(net, inputs)
+    return compile_extraction(net, *extract_with_walk(net, inputs), inputs)
+
+
+def compile_extraction(net: Recogniser, extraction: Extraction, walk: Walk | None, inputs: Inputs = None) -> Hardened:
+    """Compile what was extracted from a network, on the same units where possible.
+
+    Parameters
+    ----------
+    net, inputs
+        As of :func:`harden`.
+    extraction, walk
+        What :func:`~tallycell.machine.extracting.extraction.extract_with_walk` gave of them.
+
+    Raises
+    ------
+    ParameterError
+        If no network is found for the machine.
+    """
     old, dtype = net.parameters, str(net.parameters.dtype)
     compiled = compile_machine(extraction.machine, dtype)
     same_units = old.num_layers == 1 and compiled.parameters.hidden_size <= old.hidden_size

@@ -166,10 +166,14 @@ def _general_plan(machine: CounterMachine, dtype: str) -> Plan:
 def assemble_network(plan: Plan, machine: CounterMachine, dtype: str) -> Recogniser:
     """Lay the planes of a plan out as PyTorch's weights, with the alphabet and outputs of the machine."""
     units, symbols = plan.units, len(machine.alphabet)
+    size = max(len(units), 1)  # where nothing is to be remembered, one unit without weights: an LSTM has no fewer
     feature = np.array([unit.feature for unit in units], np.int64)
-    weight_ih = np.zeros((4, len(units), symbols))
-    weight_hh = np.zeros((4, len(units), len(units)))
-    bias = np.zeros((4, len(units)))
+    weight_ih = np.zeros((4, size, symbols))
+    weight_hh = np.zeros((4, size, size))
+    bias = np.zeros((4, size))
+    readout = np.zeros((len(plan.readout), size), dtype)
+    for k, plane in enumerate(plan.readout):
+        readout[k, : len(units)] = plane.on_features[feature]
     for u, unit in enumerate(units):
         for k, gate in enumerate(GATES):
             plane = unit.gates[gate]
@@ -178,19 +182,19 @@ def assemble_network(plan: Plan, machine: CounterMachine, dtype: str) -> Recogni
                 bias[k, u] = plane.on_symbols[0]
             else:
                 weight_ih[k, u] = plane.on_symbols
-    flat = len(units) * 4
+    flat = size * 4
     weights = {
         "weight_ih_l0": weight_ih.reshape(flat, symbols).astype(dtype),
-        "weight_hh_l0": weight_hh.reshape(flat, len(units)).astype(dtype),
+        "weight_hh_l0": weight_hh.reshape(flat, size).astype(dtype),
         "bias_ih_l0": bias.reshape(flat).astype(dtype),
         "bias_hh_l0": np.zeros(flat, dtype),
     }
-    start = np.array([[unit.start for unit in units]], dtype)
+    start = np.array([[unit.start for unit in units] or [0]], dtype)
     return Recogniser(
         alphabet=machine.alphabet,
         inputs=np.eye(symbols, dtype=dtype),
         parameters=LSTMParameters(weights),
-        readout_weight=np.array([plane.on_features[feature] for plane in plan.readout], dtype),
+        readout_weight=readout,
         readout_bias=np.array([plane.on_symbols[0] for plane in plan.readout], dtype),
         outputs=machine.outputs,
         decision=machine.decision,
