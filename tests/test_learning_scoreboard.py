@@ -316,6 +316,32 @@ def test_page_names_the_rows_that_have_no_results():
     )
 
 
+def test_page_says_how_long_rows_took_apart_by_whether_they_run_by_default():
+    one = {**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": 0, "units": 3, "seconds": 150.0}
+    there = [
+        (SHORT, [{**one, "judging_seconds": 60.0}, {**one, "judging_seconds": 61.0}]),
+        (replace(SHORT, slow=True), [{**one, "judging_seconds": 600.0}]),
+    ]
+    line = next(line for line in page_of(there, None).splitlines() if line.startswith("The rows that"))
+    assert line == (
+        "The rows that are run by default: 5 minutes of training, and 2 to read, harden, prove and judge, on one core "
+        "each. The rows that are slower: 2 minutes of training, and 10 to read, harden, prove and judge, on one core "
+        "each."
+    )
+
+
+def test_the_first_run_is_hardened_as_training_hardens():
+    trained = fakes.train_exact(SHORT, 0)
+    of, net = SHORT.language, trained.net
+    sample, none = (of.draw(np.random.default_rng(0), 200), of.sample([of.encode("ab")]))
+    wrong = replace(net, readout_weight=-net.readout_weight, readout_bias=-net.readout_bias)
+    for first, judged, checked, passed in (
+        (net, sample, sample, True), (net, none, sample, True), (net, none, None, False), (wrong, sample, None, False),
+    ):  # fmt: skip
+        found = score(SHORT, replace(trained, first=first, judged=judged, checked=checked))
+        assert found["first_passes"] is passed
+
+
 def test_results_of_another_recipe_are_not_taken(tmp_path, monkeypatch):
     file = tmp_path / "results.jsonl"
     run_rows([SHORT], file, trainer=fakes.train_exact, seeds=1, processes=0)

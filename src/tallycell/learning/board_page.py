@@ -42,7 +42,7 @@ def page_of(there: Rows, picture: str | None) -> str:
     picture
         The plot, as the page refers to it; None if there is none.
     """
-    parts = [_HEAD, _overview(there), _without_results(there)]
+    parts = [_HEAD, _overview(there), _time(there), _without_results(there)]
     if picture is not None:
         parts.append(f"![Share of seeds, or of strings, that succeed, by length]({picture})\n")
     parts += ["## Row by row\n", *(_section(row, results) for row, results in there), _gates(there)]
@@ -69,6 +69,24 @@ def _overview(there: Rows) -> str:
         ]  # fmt: skip
         lines.append(_line(cells))
     return "\n".join([*lines, ""])
+
+
+def _time(there: Rows) -> str:
+    """Say how long it took: the rows that are run by default, and the slower ones."""
+    lines = []
+    for rows, which in ((_where(there, slow=False), "are run by default"), (_where(there, slow=True), "are slower")):
+        training = sum(one["seconds"] for one in rows) / 60
+        judging = sum(one["judging_seconds"] for one in rows) / 60
+        if rows:
+            lines.append(
+                f"The rows that {which}: {training:,.0f} minutes of training, and {judging:,.0f} to read, harden, "
+                "prove and judge, on one core each."
+            )
+    return " ".join(lines) + "\n"
+
+
+def _where(there: Rows, *, slow: bool) -> list[Result]:
+    return [one for row, results in there if row.slow is slow for one in results]
 
 
 def _without_results(there: Rows) -> str:
