@@ -10,6 +10,7 @@ import pytest
 
 from machines import random_machine
 from tallycell.errors import InputError
+from tallycell.learning.languages import language
 from tallycell.machine.checking.exhaustive import check_all
 from tallycell.machine.checking.search import search_difference
 from tallycell.machine.checking.side_by_side import SideBySide
@@ -220,6 +221,23 @@ def test_too_many_situations_are_refused(monkeypatch):
     horizon = counting_horizon(machine, compile_machine(machine))
     assert horizon.symbols == horizon.situations == 0
     assert str(horizon) == "horizon: nothing proved: machine and network have more than 10 situations together"
+
+
+def test_large_networks_have_fewer_situations(monkeypatch):
+    monkeypatch.setattr(coupling, "MOST_KEPT", 300)
+    machine = shipped_machine("anbncn")
+    text = str(counting_horizon(machine, compile_machine(machine)))
+    assert re.fullmatch(
+        r"horizon: nothing proved: machine and network have more than \d+ situations together, too many for a network "
+        r"of \d units", text
+    )  # fmt: skip
+
+
+def test_shuffle_of_four_is_proved_to_the_limit_of_float32():
+    """Sixteen combinations of counters at 0 or above, and as many for each way to fail."""
+    machine = language("shuffle-4").machine
+    horizon = counting_horizon(machine, compile_machine(machine))
+    assert 0.9 * 2**24 < horizon.symbols < 2**24
 
 
 def test_networks_that_cannot_be_compared_are_refused():

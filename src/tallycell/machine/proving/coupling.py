@@ -19,8 +19,9 @@ from tallycell.machine.proving.shadow import Shadow
 from tallycell.recogniser import Recogniser
 
 HIDDEN, ZERO = 0.2, 0.3  # an exposed cell, and a cell, of less than this is taken for zero when classes are guessed
-MOST_EXPLORED = 12_000  # states of machine and network together
-MOST_EDGES = 40_000
+MOST_EXPLORED = 50_000  # states of machine and network together
+MOST_KEPT = 200_000_000  # values of gates: of large networks fewer states are explored
+MOST_EDGES = 100_000
 MODULI = (1, 2, 3, 4, 6)  # times the largest step: by which remainders of a large counter are told apart
 
 Folded = tuple[int, ...]
@@ -243,6 +244,11 @@ class _Exploration:
             state = np.array([order[k][0] for k in batch])
             counters = np.stack([order[k][1] for k in batch])
             view = self.shadow.views_of(counters)
+            if len(self.steps) * 3 * c.shape[1] > MOST_KEPT:
+                raise NotCoupledError(
+                    f"machine and network have more than {len(self.keys):,} situations together, too many for a "
+                    f"network of {c.shape[1]} units"
+                )
             for symbol in np.flatnonzero(self.symbols >= 0).tolist():
                 at = (state, symbol, view)
                 after = np.where(self.shadow.reset[at], 0, counters) + self.shadow.step[at]

@@ -25,7 +25,7 @@ from tallycell.recogniser import Recogniser
 
 FARTHEST = 2**62  # symbols; nobody reads more
 ENOUGH_OF_FORMAT = 0.9  # of the whole numbers of the format: no closer look proves more
-MANY = 4  # counters from which situations are so many that the fewest are all there is room for
+MANY = 4  # counters from which situations are so many that the fewest are tried first
 ENOUGH = 1000  # symbols from which no other way to treat fail is tried
 WITHIN = 1.01  # the horizon is found to this factor
 
@@ -127,8 +127,9 @@ def counting_horizon(
         refused = all(one.situations == 0 for _, one in found)
         if by_format or refused == (len(machine.counters) > 1):
             break
-        # Who proves far less than another is not tried more closely.
-        ways = tuple(in_fail for in_fail, one in found if 2 * one.symbols >= farthest.symbols)
+        # Who proves far less than another is not tried more closely; a few symbols are no proof worth mentioning.
+        least = farthest.symbols / 2 if farthest.symbols >= ENOUGH else 0
+        ways = tuple(in_fail for in_fail, one in found if one.symbols >= least)
     return best
 
 
@@ -145,7 +146,7 @@ def _finenesses(counters: int) -> tuple[Fineness, ...]:
         return Fineness(8, 4), Fineness(4, 4), Fineness(0, 4)
     if counters < MANY:
         return Fineness(1, 4), Fineness(3, 4), Fineness(8, 4)
-    return (Fineness(0, 1, (1,), at_once=1),)
+    return Fineness(0, 1, (1,), at_once=1), Fineness(0, 2, (1,), at_once=2)
 
 
 def _not_covered(net: Recogniser) -> str | None:
