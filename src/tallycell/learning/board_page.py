@@ -91,7 +91,7 @@ def _where(there: Rows, *, slow: bool) -> list[Result]:
 
 def _without_results(there: Rows) -> str:
     missing = [row.key for row in ROWS if row.key not in {one.key for one, _ in there}]
-    told = "[learning to count](learning.md#what-was-not-run-to-the-end)"
+    told = "[learning to count](learning.md#where-rows-fall-short)"
     return f"Rows without results: {', '.join(missing)}; what is known of them: {told}.\n" if missing else ""
 
 

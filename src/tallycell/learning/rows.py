@@ -196,7 +196,7 @@ ROWS = (
     Row("6", "difference-below-5", 10, _TAGS, _BELOW_5, _BELOW_5_MARKS, steps=8000),
     Row("6w", "difference-below-5", 16, _TAGS, f"with 10 units: {_BELOW_5}", _BELOW_5_MARKS, steps=6000, slow=True),
     Row("7", "anbn-prefix", 10, _TAGS, f"of nearly this task (row 7b): {_RUNS}"),
-    Row("7b", "anbn-runs", 10, _TAGS, _RUNS, (Mark(2048, 0.8864, "Merrill et al. 2020", True),)),
+    Row("7b", "anbn-runs", 10, _TAGS, _RUNS, (Mark(2048, 0.8864, "Merrill et al. 2020", True),), steps=3000),
     Row("8", "shuffle-2", 4, _SHUFFLE, _SHUFFLE_SAID),
     Row("8b", "shuffle-4", 8, _SHUFFLE, _SHUFFLE_SAID, steps=4000),
     Row("8c", "shuffle-6", 12, _SHUFFLE, _SHUFFLE_SAID, steps=6000, slow=True),
