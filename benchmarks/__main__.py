@@ -16,6 +16,7 @@ from benchmarks import (
     horizon,
     import_time,
     machine_speed,
+    memory,
     report,
     stream,
     train,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "counting": counting,
     "compile": compilation,
     "extract": extraction,
+    "memory": memory,
 }
 
 

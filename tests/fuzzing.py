@@ -1,375 +1,142 @@
-"""Small files of each format, ways to damage them, and a process that loads them: ``test_fuzz_loaders`` runs it.
+"""Damaged files of every kind that tallycell reads, opened in child processes: each gives a result or one clean line.
 
 ::
 
-    python tests/fuzzing.py FORMAT COUNT SEED FOLDER
+    python tests/fuzzing.py --minutes 10
+    python tests/fuzzing.py --kinds ONNX --seed 5 --first 120 --count 1
 
-prints one JSON line: how many loads gave a model, how many a clean error, by how much the memory grew. It ends with a
-traceback at the first load that does anything else; the damaged file then lies in FOLDER.
+The first goes through all kinds in turn, from a seed of the clock, and prints a table; the second opens again what has
+gone wrong. Exit status 1 if any file gave something else; those are kept.
+
+Which kinds there are stands in ``fuzz_kinds``, how they are damaged in ``fuzz_damage`` and ``fuzz_words``, what must
+hold in ``fuzz_checks``, and what a child process does in ``fuzz_child``.
 """
 
-import faulthandler
-import importlib.util
+import argparse
 import json
-import re
-import resource
-import shutil
+import subprocess
 import sys
-import warnings
-import zipfile
-from collections import Counter
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-MOST_SECONDS = 20  # for one load
-MOST_MEMORY = 4 << 30  # of address space, beyond what the libraries take
-HUGE = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
-
-
-def weights() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    shapes = {"weight_ih_l0": (8, 3), "weight_hh_l0": (8, 2), "bias_ih_l0": (8,), "bias_hh_l0": (8,)}
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def keras_weights() -> list[np.ndarray]:
-    own = weights()
-    return [own["weight_ih_l0"].T, own["weight_hh_l0"].T, own["bias_ih_l0"]]
-
-
-# --- one small file of each format: a function that writes it into a folder
-
-
-def make_safetensors(folder: Path) -> Path:
-    from safetensors.numpy import save_file
-
-    save_file({f"rnn.{name}": x for name, x in weights().items()}, folder / "model.safetensors")
-    return folder / "model.safetensors"
-
-
-def make_own(folder: Path) -> Path:
-    from tallycell.loaders import save
-    from tallycell.parameters import LSTMParameters
-    from tallycell.recogniser import Recogniser
-
-    lstm = LSTMParameters(weights())
-    words = {"alphabet": ("(", ")"), "outputs": ("no", "yes"), "unknown": "("}
-    arrays = {"inputs": np.ones((2, 3)), "readout_weight": np.ones((2, 2)), "readout_bias": np.ones(2)}
-    save(Recogniser(parameters=lstm, **words, **arrays), folder / "own.safetensors")
-    return folder / "own.safetensors"
-
-
-def make_npz(folder: Path) -> Path:
-    np.savez(folder / "model.npz", **weights())
-    return folder / "model.npz"
-
-
-def make_npz_of_keras(folder: Path) -> Path:
-    kinds = ("lstm/kernel", "lstm/recurrent_kernel", "lstm/bias")
-    np.savez_compressed(folder / "keras.npz", **dict(zip(kinds, keras_weights(), strict=True)))
-    return folder / "keras.npz"
-
-
-def make_npy(folder: Path) -> Path:
-    np.save(folder / "model.npy", np.array(weights()), allow_pickle=True)
-    return folder / "model.npy"
-
-
-def make_json(folder: Path) -> Path:
-    state = {f"rec.{name}": x.tolist() for name, x in weights().items()} | {"lin.weight": [[1.0, 2.0]]}
-    (folder / "model.json").write_text(json.dumps({"model_data": {"unit_type": "LSTM"}, "state_dict": state}))
-    return folder / "model.json"
-
-
-def make_json_layers(folder: Path) -> Path:
-    lstm = {"type": "lstm", "activation": "tanh", "weights": [x.tolist() for x in keras_weights()]}
-    dense = {"type": "dense", "activation": "", "weights": [[[1.0], [2.0]], [0.5]]}
-    (folder / "layers.json").write_text(json.dumps({"in_shape": [None, None, 3], "layers": [lstm, dense]}))
-    return folder / "layers.json"
-
-
-def make_raw(folder: Path) -> Path:
-    target = folder / "raw"
-    target.mkdir()
-    tensors = {"lstm_cell/kernel": np.ones((5, 8)), "lstm_cell/bias": np.ones(8), "embedding": np.ones((4, 3))}
-    manifest = {}
-    for k, (name, array) in enumerate(tensors.items()):
-        array.astype(np.float32).tofile(target / f"t{k}")
-        manifest[name] = {"filename": f"t{k}", "shape": list(array.shape)}
-    (target / "manifest.json").write_text(json.dumps(manifest))
-    (target / "vocab.json").write_text(json.dumps({"a": 0, "b": 1, "c": 2, "d": 3}))
-    return target
-
-
-def torch_model() -> object:
-    import torch
-
-    torch.manual_seed(0)
-
-    class Model(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = torch.nn.Embedding(5, 3)
-            self.rnn = torch.nn.LSTM(3, 2)
-            self.out = torch.nn.Linear(2, 5)
-
-        def forward(self, x):
-            return self.out(self.rnn(self.embedding(x))[0])
-
-    return Model().eval()
-
-
-def make_state_dict(folder: Path) -> Path:
-    import torch
-
-    torch.save({"epoch": 3, "state_dict": torch_model().state_dict()}, folder / "model.pt")
-    return folder / "model.pt"
-
-
-def make_old_state_dict(folder: Path) -> Path:
-    import torch
-
-    torch.save(torch_model().state_dict(), folder / "old.pt", _use_new_zipfile_serialization=False)
-    return folder / "old.pt"
-
-
-def make_torchscript(folder: Path) -> Path:
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.script(torch_model()).save(folder / "script.pt")
-    return folder / "script.pt"
-
-
-def make_torch_export(folder: Path) -> Path:
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.export.export(torch_model(), (torch.zeros(4, 1, dtype=torch.long),))
-        torch.export.save(program, folder / "model.pt2")
-    return folder / "model.pt2"
-
-
-def make_onnx(folder: Path) -> Path:
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    own = weights()
-    arrays = {
-        "W": own["weight_ih_l0"][None],
-        "R": own["weight_hh_l0"][None],
-        "B": np.concatenate([own["bias_ih_l0"], own["bias_hh_l0"]])[None],
-    }
-    node = helper.make_node(
-        "LSTM", ["x", *arrays], ["y"], name="rnn", hidden_size=2, activations=["Sigmoid", "Tanh", "Tanh"]
-    )
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["time", 1, 3])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["time", 1, 1, 2])
-    initialisers = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph([node], "graph", [x], [y], initialisers)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), folder / "model.onnx")
-    return folder / "model.onnx"
-
-
-LSTM_CONFIG = {
-    "name": "lstm", "trainable": True, "dtype": "float32", "units": 2, "activation": "tanh",
-    "recurrent_activation": "sigmoid", "use_bias": True, "return_sequences": True, "go_backwards": False,
-    "unit_forget_bias": True, "implementation": 2, "stateful": False, "unroll": False,
-}  # fmt: skip
-
-
-def make_keras_h5(folder: Path) -> Path:
-    import h5py
-
-    config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": [
-        {"class_name": "LSTM", "config": LSTM_CONFIG | {"batch_input_shape": [None, None, 3]}},
-    ]}}  # fmt: skip
-    with h5py.File(folder / "model.h5", "w") as file:
-        file.attrs.update({"model_config": json.dumps(config), "keras_version": b"2.4.0", "backend": b"tensorflow"})
-        group = file.create_group("model_weights")
-        group.attrs["layer_names"] = [b"lstm"]
-        layer = group.create_group("lstm")
-        kinds = ("kernel", "recurrent_kernel", "bias")
-        layer.attrs["weight_names"] = [f"lstm/lstm_cell/{kind}:0".encode() for kind in kinds]
-        for kind, array in zip(kinds, keras_weights(), strict=True):
-            layer.create_dataset(f"lstm/lstm_cell/{kind}:0", data=array)
-    return folder / "model.h5"
-
-
-def make_keras(folder: Path) -> Path:
-    import h5py
-
-    config = {"module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "layers": [
-        {"module": "keras.layers", "class_name": "LSTM", "config": LSTM_CONFIG,
-         "build_config": {"input_shape": [None, None, 3]}},
-    ]}}  # fmt: skip
-    with h5py.File(folder / "model.weights.h5", "w") as file:
-        group = file.create_group("layers/lstm/cell/vars")
-        for k, array in enumerate(keras_weights()):
-            group.create_dataset(str(k), data=array)
-        file.create_group("layers/lstm/vars")
-        file.create_group("vars")
-    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
-        archive.writestr("metadata.json", json.dumps({"keras_version": "3.5.0"}))
-        archive.writestr("config.json", json.dumps(config))
-        archive.write(folder / "model.weights.h5", "model.weights.h5")
-    (folder / "model.weights.h5").unlink()
-    return folder / "model.keras"
-
-
-def make_tflite(folder: Path) -> Path:
-    from test_tflite_loader import random_direction, write_lstm
-
-    return write_lstm(folder / "model.tflite", random_direction())
-
-
-# From the format to what writes it, and the library it needs.
-FORMATS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "safetensors": (make_safetensors, "safetensors"),
-    "own": (make_own, "safetensors"),
-    "npz": (make_npz, "numpy"),
-    "npz of Keras": (make_npz_of_keras, "numpy"),
-    "npy": (make_npy, "numpy"),
-    "JSON": (make_json, "json"),
-    "JSON layers": (make_json_layers, "json"),
-    "raw": (make_raw, "numpy"),
-    "state_dict": (make_state_dict, "torch"),
-    "old state_dict": (make_old_state_dict, "torch"),
-    "TorchScript": (make_torchscript, "torch"),
-    "torch.export": (make_torch_export, "torch"),
-    "ONNX": (make_onnx, "onnx"),
-    "Keras h5": (make_keras_h5, "h5py"),
-    "Keras": (make_keras, "h5py"),
-    "TFLite": (make_tflite, "ai_edge_litert"),
-}
-
-
-# --- damage
-
-
-def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to three injuries."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 4)):
-        if data:
-            injury = INJURIES[rng.integers(len(INJURIES))]
-            injury(data, int(rng.integers(len(data))), rng)
-    return bytes(data)
-
-
-def flip_bits(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    data[at] ^= 1 << rng.integers(8)
-
-
-def truncate(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    del data[at:]
-
-
-def delete(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    del data[at : at + rng.integers(1, 16)]
-
-
-def splice(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    start = int(rng.integers(len(data)))
-    data[at:at] = data[start : start + rng.integers(1, 64)]
-
-
-def overwrite(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    noise = rng.bytes(rng.integers(1, 16))
-    data[at : at + len(noise)] = noise
-
-
-def set_length(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    width = int(rng.choice([2, 4, 8]))
-    value = HUGE[rng.integers(len(HUGE))] % (1 << 8 * width)
-    data[at : at + width] = value.to_bytes(width, "little" if rng.random() < 0.7 else "big")
-
-
-def set_number(data: bytearray, at: int, rng: np.random.Generator) -> None:
-    """A number in text becomes a huge, negative or broken one."""
-    found = re.compile(rb"[0-9]+").search(data, at)
-    if found:
-        new = (b"1000000000000", b"-1", b"99999999999999999999999", b"1e400", b"null", b'"x"', b"[[[[", b"NaN")
-        data[found.start() : found.end()] = new[rng.integers(len(new))]
-
-
-INJURIES = (flip_bits, flip_bits, truncate, delete, splice, overwrite, set_length, set_length, set_number)
-
-
-def damage(source: Path, target: Path, rng: np.random.Generator) -> None:
-    """Write a damaged copy; of a folder one file is damaged, of a zip, half the time, what is in one entry."""
-    if source.is_dir():
-        shutil.copytree(source, target)
-        files = sorted(target.iterdir())
-        one = files[rng.integers(len(files))]
-        one.write_bytes(mutate(one.read_bytes(), rng))
-    elif zipfile.is_zipfile(source) and rng.random() < 0.7:
-        with zipfile.ZipFile(source) as archive:
-            entries = {one.filename: archive.read(one) for one in archive.infolist()}
-        hit = list(entries)[rng.integers(len(entries))]
-        entries[hit] = mutate(entries[hit], rng)
-        with zipfile.ZipFile(target, "w") as archive:
-            for name, content in entries.items():
-                archive.writestr(name, content)
+from fuzz_child import Failure, Outcome, Task, keep
+from fuzz_kinds import KINDS, LIBRARIES, is_installed
+
+ROUND = 200  # files of a kind, before the next kind has its turn
+SECONDS_OF_A_KIND = 15.0  # in a round
+MOST_OF_A_REPORT = 3000  # characters of what a process said when it died
+COLUMNS = "{:<20} {:>8} {:>8} {:>12} {:>14} {:>15} {:>17}"
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description="Open damaged files of every kind, and say what came of it.")
+    parser.add_argument("--minutes", type=float, help="go on for so long, through all kinds in turn")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, help="only these")
+    parser.add_argument("--seed", type=int, help="of the damage; else the clock")
+    parser.add_argument("--first", type=int, default=0, help="number of the first file of each kind")
+    parser.add_argument("--count", type=int, default=ROUND, help="files of each kind")
+    parser.add_argument("--folder", help="where what fails is kept; else a new one")
+    asked = parser.parse_args()
+    seed = int(time.time()) if asked.seed is None else asked.seed
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-") if asked.folder is None else asked.folder)
+    sys.stdout.write(f"seed {seed}; what fails is kept in {folder}\n")
+    names = [name for name in asked.kinds or KINDS if is_installed(KINDS[name].library)]
+    if asked.minutes is None:
+        numbers = range(asked.first, asked.first + asked.count)
+        outcomes = run_round(dict.fromkeys(names, numbers), seed, folder)
     else:
-        target.write_bytes(mutate(source.read_bytes(), rng))
+        outcomes = run_rounds(names, seed, folder, 60 * asked.minutes)
+    for outcome in outcomes.values():
+        sys.stdout.writelines(f"\n{failure}\n" for failure in outcome.failures)
+    sys.stdout.write(f"\n{table(outcomes)}\n")
+    sys.exit(any(outcome.failures for outcome in outcomes.values()))
 
 
-# --- the loads
+def run_rounds(names: Sequence[str], seed: int, folder: Path, seconds: float) -> dict[str, Outcome]:
+    """Go through all kinds in turn, each round with another seed, for about so long."""
+    outcomes = {name: Outcome(name) for name in names}
+    until, share = time.monotonic() + seconds, min(SECONDS_OF_A_KIND, seconds / len(names))
+    while time.monotonic() < until:
+        for library in LIBRARIES:
+            if time.monotonic() < until:
+                own = [name for name in names if KINDS[name].library == library]
+                for name, found in run_round(numbers_of(own, ROUND), seed, folder, share).items():
+                    outcomes[name].add(found)
+        seed += 1
+    return outcomes
 
 
-def run(name: str, count: int, seed: int, folder: Path) -> dict[str, object]:
-    from tallycell.errors import TallycellError
-    from tallycell.loaders import load
-
-    make, _ = FORMATS[name]
-    source = make(folder)
-    options = {"forget_bias": 1.0, "trust_pickle": False}
-    if name != "npy":  # a pickle, which is never opened
-        assert load(source, **options), "the file as it was made must load"
-    limit_memory()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    outcomes: Counter[str] = Counter()
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        target = folder / f"damaged{source.suffix}"
-        damage(source, target, rng)
-        (folder / "number").write_text(str(number))  # for whoever finds the process dead
-        faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
-        try:
-            model = load(target, **options)
-        except TallycellError as error:
-            text = str(error)
-            assert len(text.splitlines()) == 1, f"number {number}: not one line: {text!r}"
-            assert len(text) < 3000, f"number {number}: {len(text)} characters: {text[:500]!r}"
-            outcomes["error"] += 1
-        else:
-            finite = all(np.isfinite(x).all() for lstm in model.values() for x in lstm.weights.values())
-            assert finite, f"number {number}: weights that are not finite"
-            outcomes["model"] += 1
-        faulthandler.cancel_dump_traceback_later()
-        shutil.rmtree(target) if target.is_dir() else target.unlink()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"model": outcomes["model"], "error": outcomes["error"], "grown_mib": grown / 1024}
+def numbers_of(names: Sequence[str], count: int) -> dict[str, range]:
+    """Say which files of each kind are opened: fewer where they take longer."""
+    return {name: range(max(1, int(KINDS[name].share * count))) for name in names}
 
 
-def limit_memory() -> None:
-    """Let no load take more than some gigabytes of address space, so that a mistake ends here and not in swap."""
-    pages = Path("/proc/self/statm")
-    if pages.exists():
-        used = int(pages.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY, resource.RLIM_INFINITY))
+def run_round(numbers: dict[str, range], seed: int, folder: Path, seconds: float = 1e9) -> dict[str, Outcome]:
+    """Open the files of some numbers of each kind; kinds that need the same library in the same process."""
+    outcomes = {name: Outcome(name) for name in numbers}
+    for library in LIBRARIES:
+        own = {name: (which.start, which.stop) for name, which in numbers.items() if KINDS[name].library == library}
+        tasks = [Task(own, seed, str(folder), seconds)] if own else []
+        while tasks:
+            found, left = run_child(tasks.pop())
+            tasks += left
+            for outcome in found:
+                outcomes[outcome.kind].add(outcome)
+    return outcomes
 
 
-def is_installed(name: str) -> bool:
-    return importlib.util.find_spec(FORMATS[name][1]) is not None
+def run_child(task: Task) -> tuple[list[Outcome], list[Task]]:
+    """Run a task in a process of its own.
+
+    Returns
+    -------
+    outcomes
+        Of the kinds that are done. Where the process died, that is a failure of the file that it was at.
+    left
+        What is to be done behind that file.
+    """
+    with tempfile.TemporaryDirectory() as working:
+        command = [sys.executable, Path(__file__).with_name("fuzz_child.py"), task.to_json(), working]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        outcomes = [Outcome.from_json(line) for line in done.stdout.splitlines()]
+        if done.returncode == 0:
+            if done.stderr:
+                said = f"or a kind before it: standard error: {done.stderr[:MOST_OF_A_REPORT]}"
+                outcomes[-1].failures.append(Failure(outcomes[-1].kind, task.seed, None, said))
+            return outcomes, []
+        now = Path(working, "now")
+        if not now.exists():
+            raise RuntimeError(f"the fuzzer itself fails: {done.stderr[-MOST_OF_A_REPORT:]}")
+        at = json.loads(now.read_text())
+        died = Outcome.from_json(at["outcome"])
+        said = f"{at['file']}: ended with {done.returncode}: {done.stderr[-MOST_OF_A_REPORT:]}"
+        kept = keep(Path(at["file"]), task, died.kind, at["number"])
+    died.failures.append(Failure(died.kind, task.seed, at["number"], said, kept))
+    return [*outcomes, died], behind(task, died.kind, at["number"])
+
+
+def behind(task: Task, name: str, number: int | None) -> list[Task]:
+    """Say what is left of a task behind a file of a kind, or behind its special files if the number is None."""
+    kinds = list(task.numbers)
+    first, stop = task.numbers[name]
+    first = first if number is None else number + 1
+    rest = {kind: task.numbers[kind] for kind in kinds[kinds.index(name) + 1 :]}
+    same = [replace(task, numbers={name: (first, stop)}, special=False)] if first < stop else []
+    return same + ([replace(task, numbers=rest)] if rest else [])
+
+
+def table(outcomes: dict[str, Outcome]) -> str:
+    """Lay out what came of each kind."""
+    lines = [COLUMNS.format("kind", "files", "results", "clean lines", "anything else", "slowest, s", "grown by, MiB")]
+    for kind, one in outcomes.items():
+        figures = (one.files, one.results, one.clean_lines, len(one.failures), f"{one.slowest:.2f}", f"{one.grown:.0f}")
+        lines.append(COLUMNS.format(kind, *figures))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("error")
-    faulthandler.enable()
-    sys.stdout.write(json.dumps(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))) + "\n")
+    main()

@@ -242,7 +242,7 @@ def bad_inputs(folder):
         "two inputs": (("read", model, "--text", text, "--array", text), "got both --text and --array"),
         "array without model": (("read", "--array", folder / "nan.npy"), "--array needs a model"),
         "two formats": (("read", model, "--text", text, "--json", "--csv"), "got more than one of --json"),
-        "no such text": (("read", model, "--text", folder / "none.txt"), "none.txt is not there"),
+        "no such text": (("read", model, "--text", folder / "none.txt"), "there is no file"),
         "empty text": (("read", model, "--text", folder / "empty.txt"), "empty.txt is empty"),
         "binary text": (("read", model, "--text", folder / "binary.txt"), "is not UTF-8 text (byte 0)"),
         "foreign symbol": (("read", model, "--text", folder / "greek.txt"), "symbol 'λ' at position 1"),
@@ -257,14 +257,20 @@ def bad_inputs(folder):
         "words in a table": ((*array, folder / "words.csv"), "column 'd'"),
         "only a header": ((*array, folder / "header.csv"), "x is empty: 0 steps"),
         "one step": (("read", model, "--text", folder / "one.txt"), "the trace has 1 step; a tally is fitted on"),
-        "broken npy": ((*array, folder / "broken.npy"), "broken.npy is not a NumPy array file without pickles"),
-        "pickled npy": ((*array, folder / "pickle.npy"), "pickle.npy is not a NumPy array file without pickles"),
-        "broken npz": ((*array, folder / "broken.npz"), "broken.npz is not an archive of NumPy arrays"),
-        "several arrays": ((*array, folder / "several.npz"), "holds the arrays a, b; name the input x"),
+        "broken npy": (
+            (*array, folder / "broken.npy"),
+            "broken.npy cannot be read as NumPy's: it does not begin as a .npy does",
+        ),
+        "pickled npy": (
+            (*array, folder / "pickle.npy"),
+            "pickle.npy cannot be read as NumPy's: it does not begin as a .npy does",
+        ),
+        "broken npz": ((*array, folder / "broken.npz"), "broken.npz cannot be read as NumPy's: File is not a zip file"),
+        "several arrays": ((*array, folder / "several.npz"), "holds the arrays 'a', 'b'; name the input x"),
         "other suffix": ((*array, text), "expected a name ending in .npy, .npz, .csv"),
         "trace of nothing": (
             ("trace", model, folder / "none.npy", "-o", folder / "t.zarr"),
-            "none.npy is not there",
+            "none.npy; give the path of an array",
         ),
     }
 

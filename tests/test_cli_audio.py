@@ -333,7 +333,7 @@ def test_bad_sound_is_one_clear_line_and_status_2(run, tmp_path, wav):
     fast[24:28] = struct.pack("<I", 2_000_000_000)
     meter = tmp_path / "meter.json"
     cases = {
-        "none.wav is not there": (meter, tmp_path / "none.wav"),
+        "none.wav; give the path of a WAV file": (meter, tmp_path / "none.wav"),
         "is not a WAV file of PCM or floats, or is damaged": (meter, write(tmp_path / "text.wav", b"no sound at all")),
         "holds no samples": (meter, write(tmp_path / "empty.wav", empty.getvalue())),
         "samples that are NaN or infinite": (meter, write(tmp_path / "inf.wav", infinite.getvalue())),

@@ -1,6 +1,8 @@
 """The commands on learning to count, as a user meets them."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -13,6 +15,8 @@ from tallycell.learning.scoring import passes
 from tallycell.machine.checking.network_runner import NetworkRunner
 
 pytest.importorskip("torch")
+
+from tallycell.learning.training import _Training
 
 
 @pytest.fixture
@@ -101,6 +105,76 @@ def test_train_refuses_before_it_works(run, tmp_path):
     assert "so let the name end in .safetensors" in err
 
 
+def test_train_refuses_places_where_it_cannot_write_before_it_works(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tallycell.learning.training._Training", None)
+    arguments = ("train", "dyck-1", "-o", tmp_path / "a.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    for hardened, said in (
+        ("a.safetensors", "cannot be both the network and the hardened one; give --hardened another name"),
+        ("folder.safetensors", "folder.safetensors: it is a folder; give the name of a file"),
+        ("no/b.safetensors", "make it first"),
+    ):
+        status, _, err = run(*arguments, "--hardened", tmp_path / hardened)
+        assert (status, err.count("\n")) == (2, 1)
+        assert said in err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+def test_train_refuses_a_checkpoint_that_is_none_in_one_line(run, tmp_path):
+    for name, make in (("a", getattr(os, "mkfifo", os.mkdir)), ("b", lambda path: path.write_text("{}"))):
+        make(tmp_path / f"{name}.safetensors.training")
+        status, _, err = run("train", "dyck-1", "-o", tmp_path / f"{name}.safetensors", "--steps", 2)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{name}.safetensors.training is no checkpoint of a training (" in err
+        assert err.endswith("; delete it to begin anew\n")
+
+
+FULL = """
+import resource, sys
+import tallycell.loaders
+from tallycell.learning import training
+
+training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+left, save = int(sys.argv.pop(1)), tallycell.loaders.save
+
+def fill(net, path):
+    global left
+    if left == 0:  # from now on no file may be longer than that, as where the disk is full
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    left -= 1
+    save(net, path)
+
+tallycell.loaders.save = fill
+from tallycell.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of the size of files")
+@pytest.mark.parametrize("saved", [0, 1])  # the network cannot be saved, or the hardened one
+def test_train_goes_on_from_its_checkpoint_if_its_networks_could_not_be_saved(run, tmp_path, monkeypatch, saved):
+    def arguments(folder):
+        files = [folder / "a.safetensors", "--hardened", folder / "exact.safetensors"]
+        return ["train", "tomita-1", "--hidden", 2, "--networks", 8, "--steps", 100, "-o", *files]
+
+    files = [tmp_path / name for name in ("a.safetensors", "exact.safetensors", "a.safetensors.training")]
+    command = [sys.executable, "-c", FULL, str(saved), *map(str, arguments(tmp_path))]
+    full = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (2, f"tallycell: cannot write {files[saved]}: File too large\n")
+    assert [file.exists() for file in files] == [saved == 1, False, True]
+
+    steps, take_step = [], _Training.take_step
+    monkeypatch.setattr(_Training, "take_step", lambda self: steps.append(self.step) or take_step(self))
+    status, _, err = run(*arguments(tmp_path))
+    assert (status, err, steps) == (0, "", [])  # the checkpoint was of the last step
+    assert [file.exists() for file in files] == [True, True, False]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    run(*arguments(whole))
+    assert [(whole / file.name).read_bytes() for file in files[:2]] == [file.read_bytes() for file in files[:2]]
+    assert len(steps) == 100
+
+
 # ---- scoreboard ------------------------------------------------------------------------------------------------------
 
 
@@ -146,3 +220,50 @@ def test_scoreboard_refuses_what_it_does_not_know(run, tmp_path):
     status, _, err = run("scoreboard", "--only-page", "--results", tmp_path / "none", "--page", tmp_path / "a.md")
     assert status == 2
     assert "holds no results of the rows as they are set now; run tallycell scoreboard first" in err
+
+
+def never(row, seed):
+    raise AssertionError
+
+
+def test_scoreboard_refuses_places_where_it_cannot_write_before_it_trains(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tallycell.learning.scoreboard.train_row", never)
+    for name in ("file", "folder/scoreboard.png", "picture/pictures/scoreboard.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "picture/pictures/scoreboard.png").mkdir()
+    good = tmp_path / "r.jsonl"
+    for results, page, said in (
+        (tmp_path / "file/r.jsonl", "page.md", "cannot write {results}: "),
+        (tmp_path / "folder", "page.md", "{results} is a directory; give the file inside it"),
+        (good, "file/page.md", "cannot write {page}: "),
+        (good, "folder", "cannot write {page}: it is a folder; give the name of a file"),
+        (good, "picture/page.md", "/picture/pictures/scoreboard.png: it is a folder; give the name of a file"),
+        (good, "r.jsonl", "cannot write {page}: the results are there; give the page another name"),
+    ):
+        where = ("--results", results, "--page", tmp_path / page, "--processes", 0)
+        status, _, err = run("scoreboard", "10b", *where)
+        assert (status, err.count("\n")) == (2, 1)
+        assert said.format(results=results, page=tmp_path / page) in err
+    assert not good.exists()
+
+
+def test_scoreboard_says_before_it_trains_that_it_cannot_draw(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tallycell.learning.scoreboard.train_row", never)
+    monkeypatch.setattr("tallycell.learning.scoreboard.find_spec", lambda name: None)
+    where = ("--results", tmp_path / "r.jsonl", "--page", tmp_path / "page.md", "--processes", 0)
+    status, _, err = run("scoreboard", "10b", *where)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "needs the package 'matplotlib'" in err
+
+
+def test_scoreboard_leaves_a_file_alone_that_is_none_of_its_own(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tallycell.learning.scoreboard.train_row", never)
+    notes = tmp_path / "notes.txt"
+    where = ("--results", notes, "--page", tmp_path / "page.md", "--processes", 0)
+    for content in (b"notes, all in one line", b'{"row": "1"}', b"\xff\xfe", b"{"):
+        notes.write_bytes(content)
+        status, _, err = run("scoreboard", "10b", *where)
+        assert (status, err.count("\n")) == (2, 1)
+        assert str(notes) in err
+        assert notes.read_bytes() == content

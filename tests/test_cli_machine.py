@@ -154,7 +154,7 @@ def test_many_strings_run_as_one_by_one(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "arguments", "said"),
     [
-        (AS_THEN_BS, ("axb",), "symbol 'x' at position 1 of axb is not in the alphabet 'a' 'b'\n"),
+        (AS_THEN_BS, ("axb",), "symbol 'x' at position 1 of axb is not in the alphabet 'a', 'b'\n"),
         (AS_THEN_BS, (), "got no string to run; give strings, or - to read one from each line"),
         (AS_THEN_BS, ("a b", "--separator", ","), "symbols are read with ',' between them (--separator)"),
         (WORDS, ("pushpop",), "symbol 'pushpop' at position 0 of pushpop"),
@@ -179,7 +179,7 @@ def test_symbols_outside_the_alphabet_can_be_read_as_another(run):
     _, out, _ = run("run", "comment-depth", "int /* a */ b /* c", "--other", "x")
     assert out.splitlines()[1].split()[-3:] == ["depth", "=", "1"]
     status, _, err = run("run", "comment-depth", "int", "--other", "y")
-    assert (status, err) == (2, "tallycell: 'y', given with --other, is not in the alphabet '/' '*' 'x'\n")
+    assert (status, err) == (2, "tallycell: 'y', given with --other, is not in the alphabet '/', '*', 'x'\n")
 
 
 def test_legal_symbols_and_tags_are_told_as_in_the_notation(run):
@@ -349,7 +349,7 @@ def test_extract_reads_a_sample_or_an_automaton(run, model, tmp_path):
         (("extract", "brackets.safetensors", "-o", "nowhere/x.txt"), "nowhere/x.txt: there is no folder nowhere"),
         (("extract", "brackets.safetensors", "-o", "."), "cannot write .: it is a folder"),
         (("extract", "brackets.safetensors", "--inputs", "a", "--allowed", "b"), "got both --inputs and --allowed"),
-        (("extract", "brackets.safetensors", "--inputs", "none.txt"), "none.txt is not there"),
+        (("extract", "brackets.safetensors", "--inputs", "none.txt"), "there is no file none.txt"),
         (("extract", "brackets.safetensors", "--inputs", "as_then_bs.txt"), "symbol 'a' at position 0 of alphabet a b"),
         (("extract", "brackets.safetensors", "--allowed", "dyck-1"), "has the counters depth; give one without"),
         (("run", "brackets.safetensors", "()"), "brackets.safetensors is not UTF-8 text"),

@@ -161,7 +161,7 @@ def test_a_symbol_outside_the_alphabet_is_an_error_that_says_where() -> None:
 
 
 def test_accepts_needs_a_machine_that_says_accept() -> None:
-    with pytest.raises(InputError, match="this machine says low, middle, high, never 'accept'"):
+    with pytest.raises(InputError, match="this machine says 'low', 'middle', 'high', never 'accept'"):
         WINDOW.accepts(["up"])
 
 

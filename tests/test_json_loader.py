@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from parity import record_parity, run_lstm
+from tallycell import files
 from tallycell.errors import FormatError, ParameterError
-from tallycell.loaders import files, json_file, load
+from tallycell.loaders import json_file, load
 from tallycell.parameters import LSTMParameters
 
 torch = pytest.importorskip("torch")
@@ -132,7 +133,7 @@ def test_an_lstm_with_an_activation_that_the_tools_do_not_compute_is_refused_by_
     assert list(loaded) == ["layers.1"]
     assert loaded.refused["layers.0"].startswith("its activation is 'relu', where the tools that write such files")
     text = error_of(tmp_path / "model.json", keras_layers(layers[0]))
-    assert "holds no LSTM that can be read; its layers are 'lstm'; layers.0: its activation is 'relu'" in text
+    assert "holds no LSTM that can be read; its layers are 'lstm'; 'layers.0': its activation is 'relu'" in text
 
 
 # --- what is refused
@@ -148,7 +149,7 @@ def test_an_lstm_with_an_activation_that_the_tools_do_not_compute_is_refused_by_
         ('{"a": ' + "1" * 5000 + "}", FormatError, "cannot be read as JSON: Exceeds the limit"),
         ("{}", FormatError, "holds no LSTM"),
         ({"state_dict": [1]}, FormatError, "state_dict is a JSON list, expected an object of tensors by name"),
-        (lists(torch.nn.GRU(1, 2)), FormatError, "GRU at ''"),
+        (lists(torch.nn.GRU(1, 2)), FormatError, "GRUs and RNNs at '': GRU"),
         ({"weight_ih_l0": [[1], [1, 2]], "weight_hh_l0": [[1]]}, FormatError, "'weight_ih_l0' is not an even array of"),
         ({"weight_ih_l0": [["1"]], "weight_hh_l0": [[1]]}, FormatError, "'weight_ih_l0' is not an even array of numb"),
         ({"weight_ih_l0": [[10**400]], "weight_hh_l0": [[1]]}, FormatError, "'weight_ih_l0' is not an even array of"),
@@ -156,7 +157,7 @@ def test_an_lstm_with_an_activation_that_the_tools_do_not_compute_is_refused_by_
         ({"weight_ih_l0": [[np.nan]] * 4, "weight_hh_l0": [[1]] * 4}, ParameterError, "values that are NaN or infin"),
         ({"weight_ih_l0": 3, "weight_hh_l0": 4}, ParameterError, "weight_ih_l0 has shape () and weight_hh_l0 ()"),
         (keras_layers(3), FormatError, "layers.0 is a JSON int, expected an object with type, weights"),
-        (keras_layers({"type": ["lstm"]}), FormatError, "its layers are ['lstm']"),
+        (keras_layers({"type": ["lstm"]}), FormatError, "its layers are 'a list'"),
         (keras_layers(*[{"type": "gru"}] * 9), FormatError, "holds no LSTM that can be read; its layers are 'gru', "),
         (keras_layers(), FormatError, "its layers are (none)"),
         (keras_layers(keras_lstm(weights=None)), FormatError, "layers.0 has no list of weights"),
@@ -164,7 +165,7 @@ def test_an_lstm_with_an_activation_that_the_tools_do_not_compute_is_refused_by_
         (keras_layers(keras_lstm(weights=[[1]])), FormatError, "has 1 weights, expected kernel, recurrent kernel and"),
         (keras_layers(keras_lstm(weights=[1, 2, 3])), ParameterError, "a weight has 1 rows, which 4 gates cannot"),
         (keras_layers(keras_lstm(weights=[[[1] * 8], [[1] * 8], [1] * 8])), ParameterError, "LSTM at 'layers.0': weig"),
-        (keras_layers(keras_lstm(3), DENSE), FormatError, "layers.1 has weights of shape [(2, 1), (1,)], expect"),
+        (keras_layers(keras_lstm(3), DENSE), FormatError, "layers.1 has weights of shape (2, 1), (1,), expect"),
         (keras_layers(keras_lstm(), DENSE | {"weights": [[[1], [1]], [1, 2]]}), FormatError, "has a bias of shape (2,"),
     ],
 )  # fmt: skip

@@ -474,7 +474,12 @@ class TestHostileFiles:
         deep: dict = {}
         for _ in range(2000):
             deep = {"class_name": "Model", "config": {"name": "m", "layers": [deep]}}
-        assert "RecursionError" in error_of(lambda: list_layers(deep))
+        assert "one whose path has more than 1024 characters" in error_of(lambda: list_layers(deep))
+        nodes: list = []
+        for _ in range(2000):
+            nodes = [nodes]
+        layers = [{"class_name": "LSTM", "config": {"name": "a"}, "inbound_nodes": nodes}]
+        assert "RecursionError" in error_of(lambda: list_layers({"config": {"layers": layers}}))
 
     def test_links_to_elsewhere_are_not_followed(self, tmp_path):
         path = write_h5(tmp_path / "m.h5", {"lstm/lstm": random_cell()})
@@ -557,7 +562,7 @@ class TestHostileFiles:
             archive.writestr("metadata.json", "{}")
             archive.writestr("config.json", "{}")
             archive.writestr("model.weights.h5", bytes(10**8))
-        assert "model.weights.h5" in error_of(lambda: load(path))
+        assert "unfolds to 100000004 bytes, at most 67108864 are taken" in error_of(lambda: load(path))
 
     def test_a_zip_that_lies_about_its_sizes_is_a_format_error(self, tmp_path):
         path = write_archive(tmp_path / "m.keras", b"\x89HDF" + bytes(100), {})

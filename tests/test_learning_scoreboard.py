@@ -1,7 +1,9 @@
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +22,10 @@ from tallycell.learning.judging import (
     share_right,
 )
 from tallycell.learning.languages import language
+from tallycell.learning.results import open_results, read_results
 from tallycell.learning.rows import ROWS, AtLengths, Reach, Row, deep_brackets, rows
-from tallycell.learning.scoreboard import make_page, read_results, results_of, run_rows
-from tallycell.learning.scoring import NOT_LEARNED, Trained, measured, passes, saturated, score, share_at
+from tallycell.learning.scoreboard import make_page, results_of, run_rows
+from tallycell.learning.scoring import COLUMNS, NOT_LEARNED, Trained, measured, passes, saturated, score, share_at
 from tallycell.learning.settings import SETTINGS
 from tallycell.machine.checking.network_runner import NetworkRunner
 from tallycell.machine.counter_machine import FAIL
@@ -424,10 +427,23 @@ def _no_calls():
     CALLS.clear()
 
 
+REACHED = {"first_failure": None, "kind": None, "searched": 100}
+JUDGED = {
+    "runs": 1, "seconds": 1.5, "loss": 0.25, "trained": REACHED, "snapped": REACHED, "hardened": REACHED,
+    "saturated": {which: {"i": 1.0, "f": 1.0, "o": 1.0} for which in ("trained", "hardened")},
+    "horizon": {"symbols": 9, "dtype": "float32"}, "first_passes": True, "judging_seconds": 0.5,
+}  # fmt: skip
+RESULT = {"row": SHORT.key, "seed": 0, "settings": SHORT.settings, **JUDGED}
+
+
+def written(*results):
+    return "".join(json.dumps(one) + "\n" for one in results)
+
+
 @pytest.fixture
 def quick_score(monkeypatch):
     """Judging that costs nothing, where only what is run matters."""
-    monkeypatch.setattr("tallycell.learning.scoreboard.score", lambda row, trained, far: {"runs": trained.runs})
+    monkeypatch.setattr("tallycell.learning.scoreboard.score", lambda row, trained, far: JUDGED)
 
 
 @pytest.mark.usefixtures("quick_score")
@@ -450,27 +466,234 @@ def test_the_board_goes_on_where_it_stopped(tmp_path):
 
 
 @pytest.mark.usefixtures("quick_score")
-def test_a_line_that_was_not_finished_is_run_again(tmp_path):
+def test_a_line_that_was_not_finished_is_set_aside_and_run_again(tmp_path):
+    file, aside = tmp_path / "board.jsonl", tmp_path / "board.jsonl.torn"
+    row = replace(SHORT, measure=Reach(100))
+    run_rows([row], file, trainer=counted, seeds=2, processes=0)
+    whole = file.read_text()
+    first, second = whole.splitlines(keepends=True)
+    for end in (1, 9, 12, 30, len(second) // 2, len(second) - 2):
+        file.write_text(first + second[:end])
+        assert [one["seed"] for one in read_results(file)] == [0]
+        assert file.read_text() == first + second[:end]  # who only reads changes nothing
+        assert run_rows([row], file, trainer=counted, seeds=2, processes=0) == 0
+        assert file.read_text() == whole
+        assert aside.read_text().splitlines()[-1] == second[:end]
+    assert CALLS["1b", 1] == 7
+    assert len(aside.read_text().splitlines()) == 6
+
+
+def test_alone_in_its_file_a_line_is_torn_only_where_it_shows_that_it_is_ours(tmp_path):
+    file = tmp_path / "board.jsonl"
+    file.write_text(written(RESULT)[:50])
+    assert open_results(file) == []
+    assert (file.read_bytes(), (tmp_path / "board.jsonl.torn").read_text()) == (b"", written(RESULT)[:50] + "\n")
+    file.write_text(written(RESULT)[:12])
+    with pytest.raises(FormatError, match=r"line 1 of .*board.jsonl is no result of the scoreboard"):
+        open_results(file)
+
+
+@pytest.mark.usefixtures("quick_score")
+def test_a_last_result_without_a_newline_counts_and_gets_one(tmp_path):
     file = tmp_path / "board.jsonl"
     row = replace(SHORT, measure=Reach(100))
     run_rows([row], file, trainer=counted, seeds=2, processes=0)
     whole = file.read_text()
-    file.write_text(whole[: -len(whole.splitlines()[1]) // 2])
-    assert len(read_results(file)) == 1
-    assert run_rows([row], file, trainer=counted, seeds=2, processes=0) == 0
-    assert CALLS["1b", 1] == 2
+    file.write_text(whole.removesuffix("\n"))
     assert [one["seed"] for one in read_results(file)] == [0, 1]
+    assert run_rows([row], file, trainer=counted, seeds=3, processes=0) == 0
+    assert CALLS["1b", 1] == 1
+    assert file.read_text().startswith(whole)
+    assert [one["seed"] for one in read_results(file)] == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["board.jsonl"]
 
 
-def test_a_file_of_something_else_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "line", "why"),
+    [
+        (b"notes, all in one line", 1, "it is no JSON"),
+        (b"{", 1, "it is no JSON"),
+        (written(RESULT).encode() + b"hello", 2, "it is no JSON"),
+        (written(RESULT).encode() + b"hello\n", 2, "it is no JSON"),
+        (written(RESULT).encode() + b"\n" + written(RESULT).encode(), 2, "it is no JSON"),
+        (written(RESULT)[:300].encode() + b"\n", 1, "it is no JSON"),  # torn, but somebody ended it
+        (written(RESULT).strip().encode() + b" and more", 1, "it is no JSON"),
+        (b'{"row": "1", "column": 3', 1, "it is no JSON"),
+        (b"[" * 100_000, 1, "it is no JSON"),
+        (b"17", 1, "the result is 17, expected an object"),
+        (b'{"row": "1", "seed": 0}\n', 1, "the result has no 'settings', expected an object"),
+        (b'{"name": "' + b"x" * 5000 + b'"}', 1, "the result has no 'row', expected text"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_by_its_line_and_stays_as_it_is(tmp_path, content, line, why):
     file = tmp_path / "board.jsonl"
-    file.write_text('{"row": "1", "seed": 0}\nhello\n')
-    with pytest.raises(FormatError, match=r"line 2 of .*board.jsonl is no result of the scoreboard; give another file"):
-        read_results(file)
+    file.write_bytes(content)
+    for use in (read_results, open_results, lambda file: run_rows([SHORT], file, trainer=counted, processes=0)):
+        with pytest.raises(FormatError) as refused:
+            use(file)
+        assert str(refused.value) == (
+            f"line {line} of {file} is no result of the scoreboard; give another file, or take the line out: {why}"
+        )
+        assert file.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["board.jsonl"]
+    assert not CALLS
+
+
+def test_results_that_are_no_text_are_refused(tmp_path):
+    file = tmp_path / "board.jsonl"
+    file.write_bytes(written(RESULT).encode() + b'{"row": "\xff')
+    with pytest.raises(FormatError, match=r"board.jsonl is not UTF-8 text \(byte \d+\); expected results of tallycell"):
+        run_rows([SHORT], file, trainer=counted, processes=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs")
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    file, folder = tmp_path / "fifo", tmp_path / "folder"
+    os.mkfifo(file)
+    folder.mkdir()
+    for use in (
+        lambda file: run_rows([SHORT], file, trainer=counted, processes=0),
+        lambda file: make_page(file, tmp_path / "page.md"),
+    ):
+        with pytest.raises(FormatError, match=r"fifo is a FIFO \(named pipe\), and only regular files are opened"):
+            use(file)
+        with pytest.raises(FormatError, match="folder is a directory; give the file inside it"):
+            use(folder)
+    os.mkfifo(tmp_path / "r.jsonl.torn")
+    (tmp_path / "r.jsonl").write_text(written(RESULT) + '{"row')
+    with pytest.raises(InputError, match=r"r.jsonl.torn is a FIFO"):
+        open_results(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").read_text() == written(RESULT) + '{"row'
+
+
+WALK = {"length": 64, "strings": 100, "right": 100, "symbols": 1.0}
+ROW_6 = rows(("6",))[0]
+BY_LENGTH = {
+    **RESULT, "row": "6", "settings": ROW_6.settings,
+    **{column: {"lengths": [{**WALK, "length": length} for length in ROW_6.measure.lengths]} for column in COLUMNS},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"row": 1}, "'row' of the result is 1, expected text"),
+        ({"seed": "0"}, "'seed' of the result is '0', expected a whole number from 0 on"),
+        ({"seed": True}, "'seed' of the result is True, expected"),
+        ({"seed": 10**400}, "'seed' of the result is 1000"),
+        ({"settings": []}, r"'settings' of the result is \[\], expected an object"),
+        ({"runs": None}, "'runs' of the result is None, expected a whole number"),
+        ({"seconds": float("nan")}, "'seconds' of the result is nan, expected a number from 0 on"),
+        ({"judging_seconds": 1e400}, "'judging_seconds' of the result is inf, expected a number"),
+        ({"first_passes": 1}, "'first_passes' of the result is 1, expected true or false"),
+        ({"units": "3"}, "'units' of the result is '3', expected a whole number"),
+        ({"trained": "good"}, "'trained' of the result is 'good', expected an object"),
+        ({"trained": {"missing": "why"}}, "'trained' has no 'first_failure', expected a whole number from 1 on, or"),
+        ({"hardened": {}}, "'hardened' has no 'first_failure'"),
+        ({"hardened": {"missing": 3}}, "'missing' of 'hardened' is 3, expected text"),
+        ({"hardened": {"missing": "\ud800"}}, "can't encode character"),
+        ({"snapped": {**REACHED, "first_failure": 0}}, "'first_failure' of 'snapped' is 0, expected a whole number"),
+        ({"snapped": BY_LENGTH["snapped"]}, "'snapped' has no 'first_failure'"),  # the row is not measured so
+        ({"horizon": {"symbols": 3}}, "'horizon' has no 'dtype', expected text"),
+        ({"saturated": {"trained": JUDGED["saturated"]["trained"]}}, "'saturated' has no 'hardened', expected an"),
+        ({"saturated": {"trained": {"i": 1.0}}}, "'saturated' of 'trained' has no 'f', expected a number between 0"),
+    ],
+)
+def test_a_result_without_what_the_page_shows_is_refused_when_it_is_read(tmp_path, changes, why):
+    file = tmp_path / "board.jsonl"
+    file.write_text(written(RESULT, RESULT | changes))
+    with pytest.raises(FormatError, match=f"line 2 of .* is no result of the scoreboard; .*: .*{why}"):
+        make_page(file, tmp_path / "page.md")
+    assert not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.parametrize("key", [key for key in RESULT if key not in ("row", "seed", "settings")])
+def test_no_part_of_a_result_may_be_missing(tmp_path, key):
+    file = tmp_path / "board.jsonl"
+    file.write_text(written({name: value for name, value in RESULT.items() if name != key}))
+    with pytest.raises(FormatError, match=f"line 1 of .*: the result has no '{key}', expected"):
+        make_page(file, tmp_path / "page.md")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "why"),
+    [
+        ([], "'snapped' has no length 64, at which the row is measured"),
+        ([WALK], "'snapped' has no length 128, at which the row is measured"),
+        ([{**WALK, "right": 101}], "'snapped' has 101 strings right of 100"),
+        ([{**WALK, "strings": 0}], "'strings' of a length of 'snapped' is 0, expected a whole number from 1 on"),
+        ([5], "a length of 'snapped' is 5, expected an object"),
+        (5, "'lengths' of 'snapped' is 5, expected a list"),
+    ],
+)
+def test_a_result_without_the_lengths_of_its_row_is_refused_when_it_is_read(tmp_path, lengths, why):
+    file = tmp_path / "board.jsonl"
+    file.write_text(written(BY_LENGTH))
+    make_page(file, tmp_path / "page.md", plot=False)
+    file.write_text(written({**BY_LENGTH, "snapped": {"lengths": lengths}}))
+    with pytest.raises(FormatError, match=f"line 1 of .*: {why}"):
+        make_page(file, tmp_path / "page.md", plot=False)
+
+
+@pytest.mark.parametrize("changes", [{"row": "99"}, {"settings": {"hidden": 1}}])
+@pytest.mark.parametrize("lengths", [None, [WALK]])
+def test_results_of_rows_and_settings_of_former_times_are_kept_and_not_shown(tmp_path, changes, lengths):
+    file = tmp_path / "board.jsonl"
+    former = RESULT | changes | ({} if lengths is None else {"snapped": {"lengths": lengths}})
+    file.write_text(written(former, RESULT))
+    make_page(file, tmp_path / "page.md", plot=False)
+    with_former = (tmp_path / "page.md").read_bytes()
+    file.write_text(written(RESULT))
+    make_page(file, tmp_path / "page.md", plot=False)
+    assert (tmp_path / "page.md").read_bytes() == with_former
+
+
+def test_the_projects_own_results_make_its_page(tmp_path):
+    docs = Path(__file__).parent.parent / "docs"
+    make_page(docs / "scoreboard.jsonl", tmp_path / "scoreboard.md")
+    assert (tmp_path / "scoreboard.md").read_bytes() == (docs / "scoreboard.md").read_bytes()
+
+
+def test_what_makes_no_sense_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no results of the rows as they are set now; run tallycell scoreboard"):
         make_page(tmp_path / "none.jsonl", tmp_path / "page.md")
     with pytest.raises(InputError, match="seeds is 0 and processes 1; give at least 1 seed"):
-        run_rows([SHORT], file, trainer=counted, seeds=0, processes=1)
+        run_rows([SHORT], tmp_path / "none.jsonl", trainer=counted, seeds=0, processes=1)
+
+
+def test_results_that_cannot_be_written_are_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*file/r.jsonl: "):
+        run_rows([SHORT], tmp_path / "file/r.jsonl", trainer=counted, processes=0)
+    assert not CALLS
+
+
+def test_the_page_never_takes_the_place_of_the_results(tmp_path):
+    file = tmp_path / "board.jsonl"
+    file.write_text(written(RESULT))
+    (tmp_path / "link.md").symlink_to(file)
+    for page in (file, tmp_path / "link.md"):
+        with pytest.raises(InputError, match="the results are there; give the page another name"):
+            make_page(file, page, plot=False)
+    assert file.read_text() == written(RESULT)
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path, monkeypatch):
+    file, page, picture = tmp_path / "board.jsonl", tmp_path / "page.md", tmp_path / "pictures/scoreboard.png"
+    file.write_text(written(RESULT))
+    make_page(file, page)
+    before = page.read_bytes(), picture.read_bytes()
+    file.write_text(written(RESULT | {"runs": 77}))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)  # where a file that was written beside takes the place
+    for plot, name in ((True, "scoreboard.png"), (False, "page.md")):
+        with pytest.raises(InputError, match=f"cannot write .*{name}: No space left on device"):
+            make_page(file, page, plot=plot)
+        assert (page.read_bytes(), picture.read_bytes()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["board.jsonl", "page.md", "pictures"]
 
 
 @pytest.mark.usefixtures("quick_score")

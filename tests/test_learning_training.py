@@ -1,11 +1,14 @@
 """Training: networks side by side are each as alone, noise and slope, judging, determinism, going on after a stop."""
 
+import json
+import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from tallycell.errors import InputError
@@ -277,28 +280,141 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_result(tmp_path, monkey
     assert resumed.network == whole.network
     assert resumed.first == whole.first
     assert resumed.losses.tolist() == whole.losses.tolist()
-    assert not checkpoint.exists()
+    assert checkpoint.exists()  # whoever saves the result deletes it
+    again = train(of, checkpoint=checkpoint, on_progress=later.append, **options)
+    assert len(later) == 24 - (stop - 1)  # it was of the last step
+    assert again.network == whole.network
+    assert again.losses.tolist() == whole.losses.tolist()
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path, monkeypatch):
+@pytest.fixture
+def checkpoint(tmp_path, monkeypatch):
+    """That of a training which stopped in its second round."""
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    checkpoint = tmp_path / "checkpoint.safetensors"
+    file = tmp_path / "checkpoint.safetensors"
 
     def stopping(progress: Progress) -> None:
-        if progress.step == 3:
+        if (progress.runs, progress.step) == (3, 3):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(language("dyck-1"), hidden=1, settings=SHORT, checkpoint=checkpoint, on_progress=stopping)
+        go_on(file, stopping)
+    return file
+
+
+def go_on(file, on_progress=None, seed=0):
+    train(language("dyck-1"), hidden=1, seed=seed, budget=6, settings=SHORT, checkpoint=file, on_progress=on_progress)
+
+
+def changed(file, tensors=None, others=None, metadata=None):
+    """Write a checkpoint anew with other parts; None leaves one out."""
+    with safe_open(file, "pt") as opened:
+        there, said = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
+    kept = {name: part for name, part in (there | (tensors or {})).items() if part is not None}
+    told = {name: part for name, part in (json.loads(said["others"]) | (others or {})).items() if part is not None}
+    words = said | {"others": json.dumps(told)} | (metadata or {})
+    save_file(kept, file, {name: part for name, part in words.items() if part is not None} or None)
+
+
+def test_a_checkpoint_of_another_training_is_refused(checkpoint):
     with pytest.raises(InputError, match=r'is the checkpoint of another training, .*"seed": 0.*"seed": 1'):
-        train(language("dyck-1"), hidden=1, seed=1, settings=SHORT, checkpoint=checkpoint)
+        go_on(checkpoint, seed=1)
+    changed(checkpoint, metadata={"training": "x" * 100_000})
+    with pytest.raises(InputError, match=r"is the checkpoint of another training, 'x{190,200}\.\.\., and this is"):
+        go_on(checkpoint)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path):
-    wrong = tmp_path / "notes.txt"
-    wrong.write_text("nothing of the kind")
-    with pytest.raises(InputError, match=r"notes\.txt is no checkpoint of a training .*delete it to begin anew"):
-        train(language("dyck-1"), hidden=1, settings=SHORT, checkpoint=wrong)
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x10\0\0\0\0\0\0\0{}", b"\xff" * 100])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / "notes.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"notes\.txt is no checkpoint of a training \(.*\); delete it to begin anew"):
+        go_on(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_bytes() == content
+
+
+def test_what_is_no_regular_file_is_no_checkpoint_and_is_not_waited_for(tmp_path):
+    for name, make in (("fifo", getattr(os, "mkfifo", os.mkdir)), ("folder", os.mkdir)):
+        make(tmp_path / name)
+        with pytest.raises(
+            InputError, match=rf"{name} is no checkpoint of a training \(it is no regular file\); delete"
+        ):
+            go_on(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"metadata": {"training": None, "others": None}}, "it does not say of which training it is"),
+        ({"metadata": {"training": None}}, "it does not say of which training it is"),
+        ({"metadata": {"others": None}}, "its 'others' are None, expected an object of JSON"),
+        ({"metadata": {"others": "[" * 100_000}}, r"its 'others' are '\[+\.\.\., expected an object of JSON"),
+        ({"metadata": {"others": "[1]"}}, r"its 'others' are '\[1\]', expected an object"),
+        ({"others": {"step": 13}}, "its 'step' is 13, which this training cannot have come to"),
+        ({"others": {"step": "3"}}, "its 'step' is '3', which"),
+        ({"others": {"seconds": float("nan")}}, "its 'seconds' is nan, which"),
+        ({"others": {"losses": [0.5]}}, r"its 'losses' is \[0.5\], which"),  # rounds are of three
+        ({"others": {"losses": 5}}, "its 'losses' is 5, which"),
+        ({"others": {"situations": [1.5] * 3}}, "its 'situations' is "),
+        ({"others": {"units": ["x"] * 30_000}}, r"its 'units' is \['x', .{150,195}\.\.\., which"),
+        ({"others": {"rng": {}}}, "is no checkpoint of a training"),
+        ({"others": {"rng": {"bit_generator": "PCG64", "state": {"state": "x", "inc": 1}}}}, "is no checkpoint"),
+        ({"tensors": {"weights": torch.zeros(1)}}, r"'weights' is float32 of shape \(1,\), expected float32 of shape"),
+        ({"tensors": {"weights": torch.zeros(3, 16).double()}}, "'weights' is float64 of shape "),
+        (
+            {"tensors": {"average": torch.zeros(())}},
+            r"'average' is float32 of shape \(\), expected float32 of shape \(3,\)",
+        ),
+        ({"tensors": {"adam.exp_avg": torch.zeros(1)}}, "its tensor 'adam.exp_avg' is "),
+        ({"tensors": {"best": torch.zeros(2)}}, "its tensor 'best' is "),
+        ({"tensors": {"generator": torch.zeros(3, dtype=torch.uint8)}}, "its tensor 'generator' is uint8"),
+        ({"tensors": {"generator": torch.full((5056,), 255, dtype=torch.uint8)}}, "is no checkpoint of a training"),
+    ],
+)
+def test_a_checkpoint_with_a_part_that_cannot_be_is_refused(checkpoint, changes, why):
+    changed(checkpoint, **changes)
+    with pytest.raises(InputError, match=why) as refused:
+        go_on(checkpoint)
+    assert str(refused.value).endswith("; delete it to begin anew")
+    assert len(str(refused.value)) < 400 + len(str(checkpoint))
+
+
+def test_a_checkpoint_without_one_of_its_parts_is_refused(checkpoint):
+    whole = checkpoint.read_bytes()
+    with safe_open(checkpoint, "pt") as opened:
+        tensors, others = list(opened.keys()), list(json.loads(opened.metadata()["others"]))
+    assert {"weights", "adam.step", "first"} <= set(tensors)
+    assert {"rng", "units"} <= set(others)
+    for name in tensors:
+        changed(checkpoint, tensors={name: None})
+        with pytest.raises(InputError, match=f"it has no tensor '{name}'.; delete it to begin anew"):
+            go_on(checkpoint)
+        checkpoint.write_bytes(whole)
+    for name in others:
+        changed(checkpoint, others={name: None})
+        with pytest.raises(InputError, match=f"it has no '{name}'.; delete it to begin anew"):
+            go_on(checkpoint)
+        checkpoint.write_bytes(whole)
+    go_on(checkpoint)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(tmp_path):
+    steps = []
+    with pytest.raises(InputError, match=r"cannot write .*no/where: there is no folder .*no; make it first"):
+        go_on(tmp_path / "no/where", steps.append)
+    assert not steps
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(checkpoint, monkeypatch):
+    before = checkpoint.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
+        go_on(checkpoint)
+    assert checkpoint.read_bytes() == before
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
 @pytest.mark.parametrize("name", ["hidden", "budget"])

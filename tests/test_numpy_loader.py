@@ -218,7 +218,7 @@ def test_a_packing_that_numpy_does_not_write_is_refused(tmp_path, packing):
     buffer = io.BytesIO()
     np.save(buffer, np.ones((8, 3)))
     path = write_npz(tmp_path / "m.npz", packing, weight_ih_l0=buffer.getvalue())
-    assert "'weight_ih_l0' is not packed as NumPy packs; write it with np.savez again" in error_of(path)
+    assert "'weight_ih_l0.npy' is neither stored nor deflated; pack it that way again" in error_of(path)
 
 
 def test_two_arrays_of_one_name_and_a_zip_with_a_password_are_refused(tmp_path):

@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_said(tmp_path):
     x = draw(4, 1, FEATURES)
     with pytest.raises(InputError, match=r"no LSTM at 'gru' can be tapped; .* has them at 'rnn'"):
         tap(path, {"x": x}, lstm="gru")
-    with pytest.raises(InputError, match=r"cannot carry 'h_n' over to 'h': .* has the inputs x and the outputs y"):
+    with pytest.raises(InputError, match=r"cannot carry 'h_n' over to 'h': .* has the inputs 'x' and the outputs 'y'"):
         tap(path, {"x": x}, carry={"h": "h_n"})
     with pytest.raises(InputError, match=r"ONNX Runtime cannot run .* on these feeds"):
         tap(path, {"x": x[0]})

@@ -135,7 +135,7 @@ def test_a_file_is_replaced_by_the_next(tmp_path):
     [
         (everything(), "lstm.pt", "what is written is safetensors, so let the name end in .safetensors"),
         ({"weight_ih_l0": 1}, "x.safetensors", "cannot save a dict; expected LSTMParameters or a Recogniser"),
-        (everything(), "missing/x.safetensors", "x.safetensors: No such file or directory"),
+        (everything(), "missing/x.safetensors", "missing; make it first"),
     ],
 )
 def test_what_cannot_be_saved_is_refused(tmp_path, model, name, text):
@@ -248,7 +248,9 @@ def test_a_file_without_an_lstm_says_what_tensors_there_are(tmp_path, write):
     assert "holds no LSTM (weight_ih_l0 and so on); its tensors are 'layer0.weight', " in text
     assert text.endswith(" and 3 more")
     write({f"r.{name}": x.numpy() for name, x in torch.nn.GRU(4, 8).state_dict().items()}, tmp_path / "gru.bin")
-    assert line_of(lambda: load(tmp_path / "gru.bin"), FormatError).endswith("'r.weight_ih_l0'; GRU at 'r'")
+    assert line_of(lambda: load(tmp_path / "gru.bin"), FormatError).endswith(
+        "'r.weight_ih_l0'; GRUs and RNNs at 'r': GRU"
+    )
 
 
 # --- damaged files
@@ -354,7 +356,7 @@ def test_the_written_form_is_what_the_documentation_says(tmp_path):
         (described(lstm=LSTM | {"activations": []}), "expected activations to be one or two objects in lstm, got []"),
         (described(lstm=LSTM | {"activations": [{}]}), "expected gate to be a name with its constants"),
         (described(lstm=LSTM | {"activations": [SLOTS | {"cell": ["elu", {"alpha": "1"}]}]}), "expected cell to be a"),
-        (described(lstm=LSTM | {"activations": [SLOTS | {"cell": ["elu", {"gamma": 1}]}]}), "got the constants gamma"),
+        (described(lstm=LSTM | {"activations": [SLOTS | {"cell": ["elu", {"gamma": 1}]}]}), "the constants 'gamma'"),
         (described(lstm=LSTM | {"activations": [SLOTS | {"cell": ["swish", {}]}]}), "no activation is called 'swish'"),
         (described(lstm=LSTM | {"activations": [SLOTS, SLOTS]}), "got activations for 2 directions"),
         (described(lstm=LSTM | {"forget_gate": ["own"]}), "expected forget_gate to be a text in lstm, got ['own']"),

@@ -304,7 +304,7 @@ def test_a_weight_of_an_export_that_is_not_plain_is_refused_by_name(archives, tm
         (lambda weight: weight.update(path_name=3), "expected an object with a path_name"),
         (lambda _: {"config": []}, "has no object config"),
         (lambda _: [], "has no object config"),
-        (lambda _: {"config": {"a": []}}, "a is described by '[]', expected an object with a path_name"),
+        (lambda _: {"config": {"a": []}}, "a is described by a list, expected an object with a path_name"),
     ],
 )
 def test_a_config_of_an_export_that_is_damaged_is_one_line(archives, tmp_path, change, text):

@@ -82,7 +82,9 @@ def test_a_cell_is_an_lstm_of_one_layer_and_its_place_says_so(tmp_path, bias):
     assert dict(model) == {"a": parameters_of(cells["a"].state_dict())}
     assert model.places["a"].operator == "LSTMCell"
     torch.save(cells["gru"].state_dict(), tmp_path / "gru.pt")
-    assert line_of(lambda: load(tmp_path / "gru.pt"), FormatError).endswith("'weight_hh', 'weight_ih'; GRU at ''")
+    assert line_of(lambda: load(tmp_path / "gru.pt"), FormatError).endswith(
+        "'weight_hh', 'weight_ih'; GRUs and RNNs at '': GRU"
+    )
 
 
 def test_an_lstm_and_a_cell_at_one_path_are_refused(tmp_path):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tallycell.errors import ActivationError
+from tallycell.wording import listed, quoted
 
 Array = Any  # a floating-point array, or a scalar: value and derivative work element by element
 
@@ -85,8 +86,8 @@ class Activation:
         unstated = [side for side in ("left", "right") if getattr(self, side) is None]
         if unstated:
             raise ActivationError(
-                f"activation {self.name!r} does not state its {' and '.join(unstated)} limit, so nobody can say when "
-                "it saturates; give left= and right= to register_activation (math.nan where there is no limit)"
+                f"activation {quoted(self.name)} does not state its {' and '.join(unstated)} limit, so nobody can say "
+                "when it saturates; give left= and right= to register_activation (math.nan where there is no limit)"
             )
 
     def saturated_left(self, y: Array, share: float = SATURATION_SHARE) -> Array:
@@ -187,7 +188,7 @@ def activation(name: "str | Activation", **constants: float) -> Activation:
     family = _FAMILIES.get(_key(name))
     if family is None:
         raise ActivationError(
-            f"no activation is called {name!r}; known are {', '.join(activation_names())}; "
+            f"no activation is called {quoted(name)}; known are {', '.join(activation_names())}; "
             "register_activation adds your own"
         )
     try:
@@ -195,7 +196,7 @@ def activation(name: "str | Activation", **constants: float) -> Activation:
     except TypeError:
         known = ", ".join(inspect.signature(family).parameters) or "none"
         raise ActivationError(
-            f"activation {name!r} got the constants {', '.join(constants)}; those it has are: {known}"
+            f"activation {quoted(name)} got the constants {listed(constants)}; those it has are: {known}"
         ) from None
     return family(**{key: float(value) for key, value in constants.items()})
 
@@ -238,10 +239,10 @@ def register_activation(
     True
     """
     if _key(name) in _FAMILIES:
-        raise ActivationError(f"an activation called {name!r} exists already; choose another name")
+        raise ActivationError(f"an activation called {quoted(name)} exists already; choose another name")
     made = Activation(name, value, derivative, **known)
     if made.range[0] > made.range[1]:
-        raise ActivationError(f"activation {name!r} has the range {made.range}; give (low, high)")
+        raise ActivationError(f"activation {quoted(name)} has the range {made.range}; give (low, high)")
 
     def family() -> Activation:
         return made

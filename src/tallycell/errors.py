@@ -10,12 +10,18 @@
     ├── FormatError       a file that cannot be read as what it should be
     └── MissingExtraError a package of an optional extra that is not installed
 
-Every text says what came, what was expected and what to do.
+Every text says what came, what was expected and what to do, in one line: what does not print in it, such as a name
+from a file, is shown as an escape.
 """
+
+from tallycell.wording import visible
 
 
 class TallycellError(Exception):
     """Any error that tallycell raises on purpose."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(visible(text))
 
 
 class ActivationError(TallycellError, ValueError):
@@ -42,6 +48,10 @@ class MissingExtraError(TallycellError, ImportError):
     """A package of an optional extra that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         super().__init__(
             f"this needs the package {package!r}, which is not installed: pip install 'tallycell[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return MissingExtraError, (self.package, self.extra)  # so that it comes back from another process

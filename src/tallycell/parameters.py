@@ -17,6 +17,7 @@ from jaxtyping import Float
 from tallycell.activations import Activation, activation
 from tallycell.errors import ParameterError
 from tallycell.names import DIRECTIONS, GATES, PARAMETER_KINDS, PEEPHOLE_GATES, Gate, parameter_name
+from tallycell.wording import quoted
 
 ForgetGate = Literal["own", "coupled", "none"]
 
@@ -110,7 +111,7 @@ class LayerParameters:
 
     def _rows(self, gate: Gate) -> slice:
         if gate not in GATES:
-            raise ParameterError(f"no gate is called {gate!r}; the gates are i, f, g and o")
+            raise ParameterError(f"no gate is called {quoted(gate)}; the gates are i, f, g and o")
         if gate == "f" and self.forget_gate != "own":
             made = {"coupled": "f = 1 - i", "none": "f = 1"}[self.forget_gate]
             raise ParameterError(f"this LSTM has no forget gate of its own ({made}), hence no projection of f")
@@ -182,7 +183,7 @@ class LSTMParameters:
                 "give one Activations, or one a direction"
             )
         if self.forget_gate not in get_args(ForgetGate):
-            raise ParameterError(f"forget_gate is {self.forget_gate!r}; it is one of 'own', 'coupled', 'none'")
+            raise ParameterError(f"forget_gate is {quoted(self.forget_gate)}; it is one of 'own', 'coupled', 'none'")
         for name in ("clip_pre", "clip_cell"):
             bound = getattr(self, name)
             if bound is not None and not bound > 0:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from tallycell.errors import InputError, ParameterError
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import quoted
 
 Decision = Literal["argmax", "threshold"]
 
@@ -82,9 +83,9 @@ class Recogniser:
             if len(set(found)) < len(found) or not found:
                 raise ParameterError(f"the {name} of a recogniser must be distinct symbols, at least one; got {found}")
         if self.decision not in get_args(Decision):
-            raise ParameterError(f"decision is {self.decision!r}; it is 'argmax' or 'threshold'")
+            raise ParameterError(f"decision is {quoted(self.decision)}; it is 'argmax' or 'threshold'")
         if self.unknown is not None and self.unknown not in self.alphabet:
-            raise ParameterError(f"the unknown symbol {self.unknown!r} is not in the alphabet")
+            raise ParameterError(f"the unknown symbol {quoted(self.unknown)} is not in the alphabet")
 
     def encode(self, symbols: Sequence[str]) -> Int[np.ndarray, " time"]:
         """Index of each symbol in the alphabet; symbols outside become ``unknown``.
@@ -100,7 +101,8 @@ class Recogniser:
         if None in codes:
             symbol = symbols[codes.index(None)]
             raise InputError(
-                f"symbol {symbol!r} at position {codes.index(None)} is not in the alphabet {self.alphabet}"
+                f"symbol {quoted(symbol)} at position {codes.index(None)} is not in the alphabet "
+                f"{quoted(self.alphabet)}"
             )
         return np.array(codes, dtype=np.int64)
 

@@ -12,6 +12,7 @@ from tallycell.errors import InputError
 from tallycell.loaders import LoadedModel
 from tallycell.loaders.formats import recognise
 from tallycell.reading.audio import audio_quantities
+from tallycell.wording import listed
 
 OWN_OUTPUT = "model output"
 
@@ -66,7 +67,7 @@ def _through_the_model(
     heard = sound.at_rate(front_end.rate)
     tapped = tap(loaded.source, front_end.feeds(heard.samples), lstm=feeding.lstm, carry=front_end.carry)
     if len(tapped) != 1:
-        paths = ", ".join(map(repr, tapped)) or "(none)"
+        paths = listed(tapped)
         raise InputError(
             f"of {model_name}, {len(tapped)} LSTMs ran on the sound, at {paths}; choose one with --lstm PATH"
         )

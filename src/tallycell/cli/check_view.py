@@ -1,9 +1,9 @@
 """What is known of a machine beside a network, as JSON."""
 
-import json
 from dataclasses import asdict
 
 from tallycell.cli.network_view import horizon_as_object
+from tallycell.cli.terminal import json_text
 from tallycell.machine.checking.check import Check
 
 JSON_SCHEMA_VERSION = "1"
@@ -18,4 +18,4 @@ def to_json(check: Check) -> str:
         **asdict(check),
         "horizon": horizon_as_object(check.horizon),
     }
-    return json.dumps(value, ensure_ascii=False, indent=1)
+    return json_text(value, indent=1)

@@ -13,6 +13,8 @@ from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Opening, Showing, Source, with_groups
 from tallycell.cli.terminal import console, progress
 from tallycell.errors import InputError
+from tallycell.memory import say_bytes
+from tallycell.wording import shown
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -53,7 +55,8 @@ def read(
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
-        advance("recording the trace", None)
+        needed = subject.bytes_needed(to_read=True)
+        advance(f"recording the trace, {say_bytes(needed)} of memory", None)
         trace = subject.record()
         advance("reading saturation", None)
         saturation = read_saturation(trace)
@@ -82,17 +85,19 @@ def trace(
     feeding: Feeding,
 ) -> None:
     """Record every gate and state of every step into a Zarr store."""
-    from tallycell.trace import save_trace
+    from tallycell.trace.store import require_trace_place, save_trace
 
+    require_trace_place(output)
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source_of(source), opening, feeding)
-        advance("recording the trace", None)
+        needed = subject.bytes_needed(to_read=False)
+        advance(f"recording the trace, {say_bytes(needed)} of memory", None)
         recorded = subject.record(keep_x=subject.tokens is None)
         advance(f"writing {output}", None)
         save_trace(recorded, output)
     sizes = ", ".join(f"{size} {name}" for name, size in recorded.sizes.items())
-    typer.echo(f"{output}: {', '.join(map(str, recorded.data_vars))} over {sizes}")
+    typer.echo(f"{shown(str(output))}: {', '.join(map(str, recorded.data_vars))} over {sizes}")
 
 
 @app.command(short_help="Print what a model file holds.")

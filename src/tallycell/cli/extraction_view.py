@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from tallycell.cli.terminal import fold
+from tallycell.cli.terminal import fold, json_text
 from tallycell.machine.extracting.extraction import Extraction
 from tallycell.machine.notation.interchange import to_json as machine_to_json
 from tallycell.machine.notation.text import format_machine
@@ -37,4 +37,4 @@ def as_object(extraction: Extraction) -> dict[str, Any]:
 
 def to_json(extraction: Extraction) -> str:
     """Write the extraction for another program; ``schema_version`` says how."""
-    return json.dumps({"schema_version": JSON_SCHEMA_VERSION, **as_object(extraction)}, ensure_ascii=False)
+    return json_text({"schema_version": JSON_SCHEMA_VERSION, **as_object(extraction)})

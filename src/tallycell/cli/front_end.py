@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from tallycell.cli.options import Feeding
 from tallycell.errors import InputError
+from tallycell.wording import quoted
 
 if TYPE_CHECKING:
     from onnx import ValueInfoProto
@@ -141,7 +142,9 @@ def plan_front_end(path: Path, feeding: Feeding) -> FrontEnd:
             carry[port.name] = _continuation(port, outputs, carry, path).name
             states[port.name] = np.zeros([size or 1 for size in port.shape], port.dtype)
         else:
-            raise InputError(f"the input {port.name!r} of {path.name} is neither samples, rate nor state; give --array")
+            raise InputError(
+                f"the input {quoted(port.name)} of {path.name} is neither samples, rate nor state; give --array"
+            )
     chunk, context = _cut(samples.shape[-1], rate, feeding, has_states=bool(states))
     return FrontEnd(samples, rate, chunk, context, constants, states, carry)
 
@@ -176,8 +179,8 @@ def _continuation(state: Port, outputs: list[Port], taken: Mapping[str, str], pa
     alike = [port for port in free if port.dtype == state.dtype and state.fits(port)]
     if not alike:
         raise InputError(
-            f"{path.name} has an input {state.name!r} {list(state.shape)} and no output of its shape to carry into it; "
-            "give the input of its LSTM with --array"
+            f"{path.name} has an input {quoted(state.name)} {list(state.shape)} and no output of its shape to carry "
+            "into it; give the input of its LSTM with --array"
         )
     return next((port for port in alike if port.name.startswith(state.name)), alike[0])
 

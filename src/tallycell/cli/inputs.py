@@ -1,5 +1,6 @@
 """What a command is asked to read: a model, and something for it to read."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
@@ -8,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tallycell.cli.arrays import ARRAY_READERS, read_array, require_file
+from tallycell.cli.arrays import ARRAY_READERS, read_array
 from tallycell.cli.options import Feeding, Opening, Source
 from tallycell.errors import InputError
+from tallycell.files import read_text, require_file
 from tallycell.loaders import LoadedModel
+from tallycell.memory import require_memory
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
+from tallycell.wording import listed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,6 +75,23 @@ class Subject:
     def parameters(self) -> LSTMParameters:
         """The LSTM itself."""
         return self.model.parameters if isinstance(self.model, Recogniser) else self.model
+
+    def bytes_needed(self, *, to_read: bool) -> int:
+        """Bytes of memory that recording takes, and reading every unit after it where that is wanted.
+
+        Raises
+        ------
+        InputError
+            If this process may not use so many.
+        """
+        from tallycell.cli.needs import bytes_to_read, bytes_to_record
+
+        *steps, features = self.x.shape
+        count = bytes_to_read if to_read else bytes_to_record
+        needed = count(self.parameters, math.prod(steps), features)
+        doing = "reading" if to_read else "recording"
+        require_memory(needed, f"{doing} {math.prod(steps):,} steps of {self.parameters.hidden_size:,} units")
+        return needed
 
     def record(self, *, keep_x: bool | None = None) -> "xr.Dataset":
         """Run the model on the input.
@@ -155,7 +176,7 @@ def choose_lstm(loaded: LoadedModel, wanted: str | None) -> str:
         return wanted
     if len(loaded) == 1:
         return next(iter(loaded))
-    paths = ", ".join(map(repr, loaded)) or "(none)"
+    paths = listed(loaded)
     raise InputError(f"{loaded.source} holds {len(loaded)} LSTMs, at {paths}; choose one with --lstm PATH")
 
 
@@ -180,7 +201,8 @@ def open_text(loaded: LoadedModel, text: Path | None, model_name: str, feeding: 
         If the model does not know its symbols, or the text cannot be read.
     """
     path = choose_lstm(loaded, feeding.lstm)
-    written = (SHIPPED / SHIPPED_TEXT).read_text(encoding="utf-8") if text is None else _read_text(text)
+    rows = loaded.embedding if loaded.recogniser is None else loaded.recogniser.inputs
+    written = (SHIPPED / SHIPPED_TEXT).read_text(encoding="utf-8") if text is None else _read_text(text, rows)
     input_name = "the shipped sample" if text is None else text.name
     from tallycell.reading import text_quantities
 
@@ -205,12 +227,14 @@ def open_text(loaded: LoadedModel, text: Path | None, model_name: str, feeding: 
     ).placed(loaded, path)  # fmt: skip
 
 
-def _read_text(path: Path) -> str:
-    require_file(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start}); convert it first") from None
+def _read_text(path: Path, rows: np.ndarray | None) -> str:
+    """Read a text, if there is memory for it and for the row that the model reads of each of its characters."""
+    from tallycell.cli.needs import CHARACTER
+
+    size = require_file(path, InputError, "a text").st_size
+    a_character = CHARACTER + (0 if rows is None else rows[0].nbytes)
+    require_memory(a_character * size, f"reading the {size:,} bytes of {path}")
+    text = read_text(path, InputError, "a text")
     if not text:
         raise InputError(f"{path} is empty; give a text with at least one character")
     return text.replace("\r\n", "\n")

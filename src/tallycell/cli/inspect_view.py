@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -9,10 +10,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 import tallycell
+from tallycell.cli.terminal import SHOWN_CHARACTERS
 from tallycell.loaders import LoadedModel, Place
 from tallycell.names import DIRECTIONS
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.recogniser import Recogniser
+from tallycell.wording import quoted, shown
 
 JSON_SCHEMA_VERSION = "1"
 FORGET_GATES = {
@@ -21,6 +24,7 @@ FORGET_GATES = {
     "none": "no forget gate, f = 1",
 }
 SHOWN_SYMBOLS = 12
+SHOWN_LSTMS = 100
 
 
 def count(number: int, noun: str) -> str:
@@ -64,16 +68,23 @@ def options_of(parameters: LSTMParameters) -> list[str]:
 
 def print_model(console: Console, loaded: LoadedModel, format_name: str) -> None:
     """Print what a file holds."""
-    tree = Tree(Text(f"{loaded.source.name}: {format_name}, {count(len(loaded), 'LSTM')}", style="bold"))
-    for path, parameters in loaded.items():
-        branch = tree.add(Text.assemble((path or "(root)", "bold cyan"), f"  {size_of(parameters)}"))
+    tree = Tree(Text(f"{shown(loaded.source.name)}: {format_name}, {count(len(loaded), 'LSTM')}", style="bold"))
+    for path, parameters in islice(loaded.items(), SHOWN_LSTMS):
+        branch = tree.add(Text.assemble((_name(path), "bold cyan"), f"  {size_of(parameters)}"))
         for line in _lines_of(parameters, loaded.places[path]):
             branch.add(Text(line))
-    for path, reason in loaded.refused.items():
-        tree.add(Text.assemble((path or "(root)", "bold red"), f"  refused: {reason}"))
+    for path, reason in islice(loaded.refused.items(), SHOWN_LSTMS):
+        tree.add(Text.assemble((_name(path), "bold red"), f"  refused: {reason}"))
+    for rest, which in ((len(loaded), "LSTMs"), (len(loaded.refused), "that are refused")):
+        if rest > SHOWN_LSTMS:
+            tree.add(Text(f"and {rest - SHOWN_LSTMS:,} more {which}; --json gives all"))
     for line in _around(loaded):
         tree.add(Text(line))
     console.print(tree)
+
+
+def _name(path: str) -> str:
+    return shown(path) if path else "(root)"
 
 
 def _lines_of(parameters: LSTMParameters, place: Place) -> Iterator[str]:
@@ -83,17 +94,17 @@ def _lines_of(parameters: LSTMParameters, place: Place) -> Iterator[str]:
     if not parameters.bias:
         yield "no biases"
     if place.operator != "LSTM":
-        yield f"operator {place.operator}"
+        yield f"operator {shown(place.operator)}"
     if place.stored_as is not None:
-        yield f"stored as {place.stored_as}"
+        yield f"stored as {shown(place.stored_as)}"
     if place.reverse:
         yield "reads its sequence from the last step to the first"
     if place.merge is not None:
         yield f"directions joined by {place.merge}"
     if place.reads is not None:
-        yield f"reads {place.reads}"
-    states = [f"{name} from the input {source}" for name, source in zip(("h_0", "c_0"), place.state_inputs, strict=True)
-              if source is not None]  # fmt: skip
+        yield f"reads {shown(place.reads)}"
+    sources = zip(("h_0", "c_0"), place.state_inputs, strict=True)
+    states = [f"{name} from the input {shown(source)}" for name, source in sources if source is not None]
     if states:
         yield ", ".join(states)
 
@@ -107,7 +118,7 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
         yield f"vocabulary: {_say_symbols(loaded.vocabulary)}"
     if loaded.head is not None:
         outputs, hidden = loaded.head.weight.shape
-        behind = f", {loaded.head.activation}" if loaded.head.activation else ""
+        behind = f", {shown(loaded.head.activation)}" if loaded.head.activation else ""
         yield f"head: {hidden:,} to {count(outputs, 'output')}{behind}"
     if loaded.recogniser is not None:
         one = loaded.recogniser
@@ -115,8 +126,8 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
 
 
 def _say_symbols(symbols: tuple[str, ...]) -> str:
-    shown = " ".join(map(repr, symbols[:SHOWN_SYMBOLS]))
-    return f"{count(len(symbols), 'symbol')}, {shown}{' ...' if len(symbols) > SHOWN_SYMBOLS else ''}"
+    first = " ".join(quoted(symbol, SHOWN_CHARACTERS) for symbol in symbols[:SHOWN_SYMBOLS])
+    return f"{count(len(symbols), 'symbol')}, {first}{' ...' if len(symbols) > SHOWN_SYMBOLS else ''}"
 
 
 def to_json(loaded: LoadedModel, format_name: str) -> str:

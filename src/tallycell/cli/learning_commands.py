@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from tallycell.cli.machine_files import require_place
+from tallycell.cli.machine_files import require_network_place
 from tallycell.cli.options import with_groups
 from tallycell.cli.terminal import fold, progress
-from tallycell.errors import MissingExtraError
+from tallycell.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from tallycell.learning.languages import Language
@@ -82,12 +82,16 @@ def train(
 
     for file in (output, training.hardened):
         if file is not None:
-            require_place(file, ".safetensors")
+            require_network_place(file)
+    if training.hardened is not None and training.hardened.resolve() == output.resolve():
+        raise InputError(f"{output} cannot be both the network and the hardened one; give --hardened another name")
     of = language_of(language)
     _require_torch()
     from tallycell.learning import training as recipe
+    from tallycell.learning.checkpoint import delete_checkpoint
     from tallycell.loaders import save
 
+    checkpoint = output.with_name(f"{output.name}.training")
     hidden, settings = _usual(of.name)
     if training.steps is not None:
         settings = replace(settings, steps=training.steps)
@@ -98,12 +102,14 @@ def train(
 
         trained = recipe.train(
             of, hidden=training.hidden or hidden, seed=training.seed, settings=settings,
-            budget=training.networks or recipe.BUDGET, on_progress=show,
-            checkpoint=output.with_name(f"{output.name}.training"),
+            budget=training.networks or recipe.BUDGET, on_progress=show, checkpoint=checkpoint,
         )  # fmt: skip
         save(trained.network, output)
+        if training.hardened is not None and trained.hardened is not None:
+            save(trained.hardened.net, training.hardened)
+        delete_checkpoint(checkpoint)  # not before: where nothing can be saved, training goes on from it
         advance("proving", None)
-        horizon = None if training.hardened is None else _save_hardened(of, trained, training.hardened)
+        horizon = None if training.hardened is None else _horizon(of, trained)
     found = _report(of.name, trained)
     if as_json:
         exact = {} if training.hardened is None else {"hardened": None if horizon is None else str(training.hardened)}
@@ -130,16 +136,20 @@ def scoreboard(
     page: Annotated[Path, Option("--page", help="Markdown file to write")] = Path("docs/scoreboard.md"),
     running: Running,
 ) -> None:
-    """Train every row of the scoreboard over several seeds, judge what comes out, and write the page of all results."""
+    """Train every row of the scoreboard over several seeds, judge what comes out, and write the page of all results.
+
+    Stopped, it goes on where it was when it is called again, but for the seeds that were being trained.
+    """
     from tallycell.learning import rows as table
 
     wanted = table.rows(tuple(rows or ()), slow=running.slow)
     if not running.only_page:
         _require_torch()
-    from tallycell.learning.scoreboard import make_page, run_rows
+    from tallycell.learning.scoreboard import make_page, require_page, run_rows
 
     left = 0
     if not running.only_page:
+        require_page(results, page, plot=running.plot)
         with progress() as advance:
             advance("training", None)
             left = run_rows(
@@ -171,14 +181,12 @@ def _usual(name: str) -> "tuple[int, Settings]":
     return (8, SETTINGS) if row is None else (row.hidden, row.recipe)
 
 
-def _save_hardened(of: "Language", trained: "Trained", file: Path) -> "Horizon | None":
-    """Save the hardened network and prove how far it is its machine; None if there is none."""
-    from tallycell.loaders import save
+def _horizon(of: "Language", trained: "Trained") -> "Horizon | None":
+    """Prove how far the hardened network is its machine; None if there is none."""
     from tallycell.machine.proving.horizon import counting_horizon
 
     if trained.hardened is None:
         return None
-    save(trained.hardened.net, file)
     return counting_horizon(trained.hardened.extraction.machine, trained.hardened.net, inputs=of.allowed)
 
 

@@ -14,13 +14,14 @@ from tallycell.cli.machine_files import (
     open_machine,
     open_recogniser,
     read_sample,
-    require_place,
+    require_network_place,
     write_text,
     written_strings,
 )
 from tallycell.cli.options import with_groups
 from tallycell.cli.terminal import fold, progress
 from tallycell.errors import InputError
+from tallycell.files import require_place
 from tallycell.recogniser import Recogniser
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def harden(
     from tallycell.machine.hardening import harden as harden_network
     from tallycell.machine.proving.horizon import counting_horizon
 
-    require_place(output, ".safetensors")
+    require_network_place(output)
     net = open_recogniser(model)
     inputs = meant.read(net)
     with progress() as advance:
@@ -243,7 +244,7 @@ def compile_(
     from tallycell.machine.compiling.compilation import compile_machine
     from tallycell.machine.proving.horizon import counting_horizon
 
-    require_place(output, ".safetensors")
+    require_network_place(output)
     found = open_machine(machine)
     with progress() as advance:
         advance("compiling", None)

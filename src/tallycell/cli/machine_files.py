@@ -1,5 +1,6 @@
 """What the commands on counter machines are given: a machine, a recogniser, strings, and a file to write."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -7,17 +8,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallycell.cli.arrays import require_file
 from tallycell.cli.options import Opening
 from tallycell.cli.terminal import shortened
 from tallycell.errors import FormatError, InputError
+from tallycell.files import read_text, require_file, require_place, write_file
 from tallycell.recogniser import Recogniser
+from tallycell.wording import listed, quoted, shown
 
 if TYPE_CHECKING:
     from tallycell.machine.counter_machine import CounterMachine
 
 STANDARD_INPUT = "-"
+MOST_SYMBOLS = 32  # of an alphabet that an error lists
 LARGEST_MACHINE = 100_000_000  # bytes; more is no program
+MACHINE_TEXT = "a counter machine in the notation or in JSON. From a model, tallycell extract makes one"
 
 
 class GivenString(NamedTuple):
@@ -40,7 +44,7 @@ def open_machine(name: str) -> "CounterMachine":
         If the file is no machine.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.exists(path) and not path.is_dir():
         return _read_machine(path)
     from tallycell.machine.shipped import shipped_machine, shipped_machines
 
@@ -50,20 +54,14 @@ def open_machine(name: str) -> "CounterMachine":
     near = get_close_matches(name, shipped, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(
-        f"{name} is neither a file nor a shipped machine; {hint}tallycell machines lists those that are shipped"
+        f"{shown(name)} is neither a file nor a shipped machine; {hint}tallycell machines lists those that are shipped"
     )
 
 
 def _read_machine(path: Path) -> "CounterMachine":
-    if path.stat().st_size > LARGEST_MACHINE:
+    if require_file(path, what="a counter machine").st_size > LARGEST_MACHINE:
         raise FormatError(f"{path} is larger than {LARGEST_MACHINE:,} bytes; expected the text of a counter machine")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            f"{path} is not UTF-8 text (byte {error.start}); expected a counter machine in the notation or in JSON. "
-            "From a model, tallycell extract makes one"
-        ) from None
+    text = read_text(path, FormatError, MACHINE_TEXT)
     try:
         if path.suffix == ".json":
             from tallycell.machine.notation.interchange import from_json
@@ -130,7 +128,9 @@ def cut_strings(
     """
     known = set(alphabet)
     if other is not None and other not in known:
-        raise InputError(f"{other!r}, given with --other, is not in the alphabet {_listed(alphabet)}")
+        raise InputError(
+            f"{quoted(other)}, given with --other, is not in the alphabet {listed(alphabet, MOST_SYMBOLS)}"
+        )
     apart = separator
     if apart is None:
         apart = "" if all(len(symbol) == 1 for symbol in known) else " "
@@ -140,10 +140,10 @@ def cut_strings(
             continue
         if other is None:
             place, symbol = next((k, symbol) for k, symbol in enumerate(one.symbols) if symbol not in known)
-            how = f"; symbols are read with {apart!r} between them (--separator)" if apart else ""
+            how = f"; symbols are read with {quoted(apart)} between them (--separator)" if apart else ""
             raise InputError(
-                f"symbol {symbol!r} at position {place} of {shortened(one.written)} is not in the alphabet "
-                f"{_listed(alphabet)}{how}"
+                f"symbol {quoted(symbol)} at position {place} of {shortened(one.written)} is not in the alphabet "
+                f"{listed(alphabet, MOST_SYMBOLS)}{how}"
             )
         symbols = [symbol if symbol in known else other for symbol in one.symbols]
         strings[number] = GivenString(one.written, symbols)
@@ -161,8 +161,7 @@ def read_sample(path: Path, net: Recogniser, separator: str | None = None) -> li
     if str(path) == STANDARD_INPUT:
         lines = _standard_input()
     else:
-        require_file(path)
-        lines = _lines_of(path.read_bytes(), str(path))
+        lines = _lines_of(read_text(path, InputError, "a text of one string a line"))
     return [one.symbols for one in cut_strings(lines, net.alphabet, separator=separator, other=net.unknown)]
 
 
@@ -181,16 +180,14 @@ def language_of(pattern: str, alphabet: Sequence[str]) -> Callable[[int], list[s
     """
     parts = [re.fullmatch(r"(.+)\^([0-9]*)n", term) for term in pattern.split()]
     if not parts or None in parts:
-        raise InputError(f"language {pattern!r} is no pattern; give symbols with powers of n, such as 'a^n b^2n'")
+        raise InputError(f"language {quoted(pattern)} is no pattern; give symbols with powers of n, such as 'a^n b^2n'")
     powers = [(part[1], int(part[2] or 1)) for part in parts if part is not None]
     for symbol, _ in powers:
         if symbol not in alphabet:
-            raise InputError(f"symbol {symbol!r} of the language is not in the alphabet {_listed(alphabet)}")
+            raise InputError(
+                f"symbol {quoted(symbol)} of the language is not in the alphabet {listed(alphabet, MOST_SYMBOLS)}"
+            )
     return lambda n: [symbol for symbol, times in powers for _ in range(times * n)]
-
-
-def _listed(alphabet: Sequence[str]) -> str:
-    return " ".join(map(repr, alphabet))
 
 
 def _cut(written: str, separator: str) -> Sequence[str]:
@@ -201,40 +198,34 @@ def _cut(written: str, separator: str) -> Sequence[str]:
 
 
 def _standard_input() -> list[str]:
-    return _lines_of(sys.stdin.buffer.read(), "standard input")
-
-
-def _lines_of(content: bytes, source: str) -> list[str]:
-    """Lines of a text; a newline ends a line, so that the last one is not followed by an empty one."""
     try:
-        text = content.decode("utf-8-sig")
+        return _lines_of(sys.stdin.buffer.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{source} is not UTF-8 text (byte {error.start}); convert it first") from None
+        raise InputError(f"standard input is not UTF-8 text (byte {error.start}); convert it first") from None
+
+
+def _lines_of(text: str) -> list[str]:
+    """Lines of a text; a newline ends a line, so that the last one is not followed by an empty one."""
     return text.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n").split("\n") if text else []
 
 
-def require_place(path: Path, suffix: str | None = None) -> None:
-    """Refuse a place where no file can be written, before the work that would be lost.
+def require_network_place(path: Path) -> None:
+    """Refuse a place where no network can be written, before the work that would be lost.
 
     Raises
     ------
     InputError
-        If its folder is not there, it is a folder, or it does not end as it should.
+        If its name does not end in ``.safetensors``, or no file can be written there.
     """
-    if suffix is not None and path.suffix != suffix:
-        raise InputError(f"cannot write {path}: what is written is {suffix[1:]}, so let the name end in {suffix}")
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if path.suffix != ".safetensors":
+        raise InputError(f"cannot write {path}: what is written is safetensors, so let the name end in .safetensors")
+    require_place(path)
 
 
 def write_text(path: Path | None, text: str) -> None:
     """Write a text that ends with a newline to a file, whole or not at all, or to standard output if None."""
-    from tallycell.loaders.files import write_in_place
-
     text = text.rstrip("\n") + "\n"
     if path is None:
         sys.stdout.write(text)
     else:
-        write_in_place(path, text.encode())
+        write_file(path, text.encode())

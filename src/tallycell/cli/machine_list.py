@@ -1,9 +1,8 @@
 """The counter machines that are shipped, as a table and as JSON."""
 
-import json
-
-from tallycell.cli.terminal import columns, visible
+from tallycell.cli.terminal import columns, json_text
 from tallycell.machine.shipped import shipped_machine, shipped_machines, shipped_program
+from tallycell.wording import shown
 
 JSON_SCHEMA_VERSION = "1"
 
@@ -24,7 +23,7 @@ def to_text() -> str:
     rows = [("name", "states", "counters", "symbols", "what it does")]
     for name in shipped_machines():
         machine = shipped_machine(name)
-        symbols = "".join(map(visible, machine.alphabet))
+        symbols = "".join(map(shown, machine.alphabet))
         rows.append((name, str(len(machine.states)), str(len(machine.counters)), symbols, description_of(name)))
     return columns(rows)
 
@@ -38,4 +37,4 @@ def to_json() -> str:
                   "outputs": machine.outputs, "decision": machine.decision}  # fmt: skip
         found.append({"name": name, "description": description_of(name), **fields})
     value = {"schema_version": JSON_SCHEMA_VERSION, "machines": found}
-    return json.dumps(value, ensure_ascii=False, indent=1)
+    return json_text(value, indent=1)

@@ -1,6 +1,5 @@
 """What a machine makes of strings: run, as a page in the terminal and as JSON."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.cli.machine_files import GivenString
-from tallycell.cli.terminal import Advance, columns, shortened, visible
+from tallycell.cli.terminal import Advance, columns, json_text, shortened
 from tallycell.machine.counter_machine import FAIL, FAIL_NAME, Configuration, CounterMachine
+from tallycell.wording import shown
 
 if TYPE_CHECKING:
     from tallycell.machine.running.runner import Runner
@@ -76,11 +76,11 @@ def say(machine: CounterMachine, configuration: Configuration) -> str:
     said = machine.says(configuration)
     # As in the notation: where several things can be said at once, a symbol among them is one that may follow.
     legal = [name for name in said if name in machine.alphabet and machine.decision == "threshold"]
-    parts = [visible(name) for name in said if name not in (*legal, ACCEPT)]
+    parts = [shown(name) for name in said if name not in (*legal, ACCEPT)]
     if ACCEPT in machine.outputs:
         parts.insert(0, ACCEPT if ACCEPT in said else "reject")
     if legal:
-        parts.append(f"legal {' '.join(map(visible, legal))}")
+        parts.append(f"legal {' '.join(map(shown, legal))}")
     return ", ".join(parts) or "nothing"
 
 
@@ -94,7 +94,7 @@ def say_counters(machine: CounterMachine, configuration: Configuration) -> str:
     if configuration.state == FAIL:
         return ""
     pairs = zip(machine.counters, configuration.counters, strict=True)
-    return ", ".join(f"{name} = {value:,}" for name, value in pairs)
+    return ", ".join(f"{shown(name)} = {value:,}" for name, value in pairs)
 
 
 def to_text(
@@ -103,7 +103,7 @@ def to_text(
     """Lay out one line a string: what the machine says of it, and where it stands in the end."""
     header = ("string", "length", "says", "state", "counters")
     rows = [
-        (shortened(one.written), f"{len(one.symbols):,}", say(machine, last), state_name(machine, last),
+        (shortened(one.written), f"{len(one.symbols):,}", say(machine, last), shown(state_name(machine, last)),
          say_counters(machine, last))
         for one, last in zip(strings, found, strict=True)
     ]  # fmt: skip
@@ -116,14 +116,14 @@ def steps_to_text(machine: CounterMachine, strings: Sequence[GivenString]) -> It
         walk = machine.walk(one.symbols)
         rows = [_step_row(machine, 0, "", next(walk))]
         rows += [
-            _step_row(machine, time, visible(symbol), here)
+            _step_row(machine, time, shown(symbol), here)
             for time, (symbol, here) in enumerate(zip(one.symbols, walk, strict=True), start=1)
         ]
         yield f"{shortened(one.written)}\n" + columns([("step", "symbol", "says", "state", "counters"), *rows])
 
 
 def _step_row(machine: CounterMachine, time: int, symbol: str, here: Configuration) -> tuple[str, ...]:
-    return str(time), symbol, say(machine, here), state_name(machine, here), say_counters(machine, here)
+    return str(time), symbol, say(machine, here), shown(state_name(machine, here)), say_counters(machine, here)
 
 
 def to_json(
@@ -140,7 +140,7 @@ def to_json(
             ]
         runs.append(run)
     value = {"schema_version": JSON_SCHEMA_VERSION, "strings": runs}
-    return json.dumps(value, ensure_ascii=False, indent=1)
+    return json_text(value, indent=1)
 
 
 def _as_object(machine: CounterMachine, here: Configuration) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """A network that was made, and how far it is proved to do what it should, as text and as JSON."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tallycell.cli.inspect_view import size_of
-from tallycell.cli.terminal import fold
+from tallycell.cli.terminal import fold, json_text
 from tallycell.machine.proving.horizon import FARTHEST, Horizon
 from tallycell.recogniser import Recogniser
 
@@ -22,7 +21,7 @@ def to_text(path: Path, net: Recogniser, horizon: Horizon | None, units: str = "
 def to_json(path: Path, net: Recogniser, horizon: Horizon | None, **more: Any) -> str:
     """Write the same for another program, after whatever else there is to say."""
     value = {"schema_version": JSON_SCHEMA_VERSION, **more, "network": network_as_object(path, net)}
-    return json.dumps(value | {"horizon": None if horizon is None else horizon_as_object(horizon)}, ensure_ascii=False)
+    return json_text(value | {"horizon": None if horizon is None else horizon_as_object(horizon)})
 
 
 def say_network(path: Path, net: Recogniser) -> str:

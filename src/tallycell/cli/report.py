@@ -19,6 +19,7 @@ from tallycell.cli.inspect_view import activations_of, count, options_of, size_o
 from tallycell.reading import Reading, UnitReading, saturated_share
 from tallycell.reading.roles import LOSSLESS, say_number
 from tallycell.reading.triggers import Trigger
+from tallycell.wording import shown
 
 JSON_SCHEMA_VERSION = "1"
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -44,7 +45,9 @@ def print_reading(console: Console, subject: Subject, saturation: xr.Dataset, re
 def describe(subject: Subject) -> list[str]:
     """Say in a few lines what the network is and what it read."""
     p = subject.parameters
-    named = subject.model_name if subject.path is None else f"{subject.model_name}, {subject.path or '(root)'}"
+    named = shown(subject.model_name)
+    if subject.path is not None:
+        named += f", {shown(subject.path) if subject.path else '(root)'}"
     lines = [f"{named}: {size_of(p)}", "; ".join([f"activations {activations_of(p)}", *options_of(p)])]
     if subject.reverse:
         lines.append("it reads its sequence from the last step to the first, and so does this reading")
@@ -57,7 +60,7 @@ def describe(subject: Subject) -> list[str]:
     else:
         dims = "time, sequence, feature" if subject.x.ndim == 3 else "time, feature"
         what = f"{' x '.join(map(str, subject.x.shape))} ({dims})"
-    return [*lines, f"it read {subject.input_name}: {what}"]
+    return [*lines, f"it read {shown(subject.input_name)}: {what}"]
 
 
 def _print_saturation(console: Console, saturation: xr.Dataset) -> None:
@@ -124,7 +127,7 @@ def _print_summary(console: Console, reading: Reading) -> None:
             assert unit.follows is not None  # leaders have one
             among = f"best of {followed[quantity]} units" if followed[quantity] > 1 else "the only unit"
             correlation = f"r = {unit.follows.correlation:+.2f}"
-            console.print(f"  {quantity:<22} unit {unit.label:<6} {correlation}, {among}", markup=False)
+            console.print(f"  {shown(quantity):<22} unit {unit.label:<6} {correlation}, {among}", markup=False)
 
 
 def _print_memory(console: Console, reading: Reading, step_seconds: float | None) -> None:
@@ -189,7 +192,7 @@ def to_csv(reading: Reading) -> str:
     columns = ("label", "layer", "direction", "unit", "role", "r2", "rung", "parameters", "time_constant", "memory")
     writer.writerow([*columns, "follows", "correlation", "reset", "increment", "decrement", "sentence"])
     for unit in reading.units:
-        follows = (unit.follows.quantity, f"{unit.follows.correlation:.4f}") if unit.follows else ("", "")
+        follows = (shown(unit.follows.quantity), f"{unit.follows.correlation:.4f}") if unit.follows else ("", "")
         triggers = (_say(unit.triggers[event]) for event in ("reset", "increment", "decrement"))
         writer.writerow([*(getattr(unit, name) for name in columns), *follows, *triggers, unit.sentence])
     return rows.getvalue()

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from tallycell.cli.arrays import require_file
 from tallycell.errors import FormatError, InputError
+from tallycell.files import require_file
+from tallycell.memory import require_memory
+from tallycell.wording import one_line
 
 RATES = (1_000, 768_000)  # samples a second: what is beyond is a damaged header
 MIDDLE_OF_BYTES = 128  # 8-bit samples are unsigned
+WAV_UNFOLDS = 20  # times its bytes, at most, that a sound takes: a sample of 8 bits becomes a float of 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,8 @@ def read_wav(path: Path) -> Sound:
     InputError
         If there is no such file, or it holds no sound, or samples that are NaN or infinite.
     """
-    require_file(path)
+    size = require_file(path, InputError, "a WAV file").st_size
+    require_memory(WAV_UNFOLDS * size, f"reading the sound {path}")
     from scipy.io import wavfile
 
     try:
@@ -73,7 +77,7 @@ def read_wav(path: Path) -> Sound:
             # From memory: on a file NumPy would make room for as many samples as the header promises.
             rate, samples = wavfile.read(io.BytesIO(path.read_bytes()))
     except Exception as error:  # a damaged file makes scipy raise almost anything
-        raise FormatError(f"{path} is not a WAV file of PCM or floats, or is damaged: {error}") from None
+        raise FormatError(f"{path} is not a WAV file of PCM or floats, or is damaged: {one_line(error)}") from None
     if not RATES[0] <= rate <= RATES[1]:
         raise FormatError(f"{path} claims {rate:,} samples a second; expected {RATES[0]:,} to {RATES[1]:,}")
     if not samples.size:

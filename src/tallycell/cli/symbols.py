@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from tallycell.errors import InputError
 from tallycell.loaders import LoadedModel, Place
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import quoted
 
 UNKNOWN = ("<unknown>", "<unk>", "<UNK>", "[UNK]", "UNK", "unk")  # how vocabularies call what they do not have
 MOST_LEFT_OUT = 0.25  # share of a text that may be left out
@@ -35,8 +36,8 @@ def symbols_of(
         )
     if 2 * sum(len(symbol) == 1 for symbol in symbols) < len(symbols):
         raise InputError(
-            f"the symbols of {model_name} are not characters ({symbols[-1]!r} is one); give the rows of its embedding "
-            "that your text would read, with --array"
+            f"the symbols of {model_name} are not characters ({quoted(symbols[-1])} is one); give the rows of its "
+            "embedding that your text would read, with --array"
         )
     return symbols, loaded.embedding, next((one for one in UNKNOWN if one in symbols), None)
 
@@ -55,7 +56,9 @@ def encode(text: str, symbols: tuple[str, ...], unknown: str | None) -> Int[np.n
     share = float(np.mean(codes < 0))
     if share > MOST_LEFT_OUT:
         known = "".join(sorted(symbol for symbol in symbols if len(symbol) == 1))
-        raise InputError(f"{share:.0%} of the text are characters that the model does not know; it knows {known!r}")
+        raise InputError(
+            f"{share:.0%} of the text are characters that the model does not know; it knows {quoted(known)}"
+        )
     return codes
 
 
@@ -73,14 +76,14 @@ def run_up_to(
     first = loaded[paths[0]]
     if first.input_size != x.shape[1]:
         raise InputError(
-            f"the embedding gives {x.shape[1]} numbers a symbol, the LSTM at {paths[0]!r} reads {first.input_size}; "
-            "something stands between, so give the input of the LSTM with --array"
+            f"the embedding gives {x.shape[1]} numbers a symbol, the LSTM at {quoted(paths[0])} reads "
+            f"{first.input_size}; something stands between, so give the input of the LSTM with --array"
         )
     for before, after in pairwise(paths[: paths.index(path) + 1]):
         if reason := _why_not_chained(loaded, before, after):
             raise InputError(
-                f"what the LSTM at {after!r} reads is not known to be the output of the one at {before!r} ({reason}); "
-                "give its input with --array"
+                f"what the LSTM at {quoted(after)} reads is not known to be the output of the one at {quoted(before)} "
+                f"({reason}); give its input with --array"
             )
         x = _output(loaded[before], loaded.places[before], x)
     return x

@@ -1,13 +1,17 @@
 """The terminal: where output goes, how it is laid out, and what is shown while one waits."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import wrap
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+
+from tallycell.wording import shown, visible
 
 PLAIN_WIDTH = 110  # columns where the output is no terminal
 SHOWN_CHARACTERS = 40
@@ -15,9 +19,22 @@ SHOWN_CHARACTERS = 40
 Advance = Callable[[str, tuple[int, int] | None], None]
 
 
+class PlainConsole(Console):
+    """A console on which no text can do more than be read: what does not print in it is shown as an escape.
+
+    Whoever lays out a name from a file escapes it first, so that widths are right; this holds where somebody forgot.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render, and escape what is rendered, but for what rich itself sends to the terminal."""
+        for text, style, control in super().render(renderable, options):
+            lines = text if control else "\n".join(map(visible, text.split("\n")))
+            yield Segment(lines, style, control)
+
+
 def console() -> Console:
     """Give the console that a page is printed to."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PLAIN_WIDTH)
+    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 @contextmanager
@@ -27,7 +44,7 @@ def progress() -> Iterator[Advance]:
     What is given takes what is being done, and how much of it: (done, total), or None where that is not known.
     """
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with bar:
@@ -40,17 +57,17 @@ def progress() -> Iterator[Advance]:
         yield advance
 
 
-def visible(text: str) -> str:
-    r"""Show a text in one line: what does not print as an escape, the empty text in quotes.
+def json_text(value: object, indent: int | None = None) -> str:
+    r"""Write JSON for people and programs: letters as they are, what does not print as an escape.
 
     Examples
     --------
-    >>> visible("(a)"), visible("a\n"), visible("")
-    ('(a)', 'a\\n', '""')
+    >>> print(json_text({"symbol": "é", "state": "\u202e\x9b"}))
+    {"symbol": "é", "state": "\u202e\u009b"}
     """
-    if text.isprintable():
-        return text or '""'
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # Outside of its texts JSON is ASCII: what does not print, but for the ends of lines, stands inside a text.
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def shortened(text: str) -> str:
@@ -62,7 +79,7 @@ def shortened(text: str) -> str:
     'abababababababab...abababababababab'
     """
     if len(text) <= SHOWN_CHARACTERS:
-        return visible(text)
+        return shown(text)
     end = SHOWN_CHARACTERS * 2 // 5
     return f"{visible(text[:end])}...{visible(text[-end:])}"
 

@@ -1,6 +1,7 @@
 """The plot of the scoreboard: for each row, how much succeeds by length, with published results marked."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.errors import MissingExtraError
+from tallycell.files import write_file
 from tallycell.learning.rows import AtLengths, Mark, Reach, Row
 from tallycell.learning.scoring import COLUMNS, share_at
 
@@ -37,6 +39,8 @@ def draw_board(there: Sequence[tuple[Row, Sequence[dict[str, Any]]]], path: Path
     ------
     MissingExtraError
         If matplotlib is not installed.
+    InputError
+        If the picture cannot be written.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -54,7 +58,9 @@ def draw_board(there: Sequence[tuple[Row, Sequence[dict[str, Any]]]], path: Path
         panel.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=10)
-    figure.savefig(path, dpi=110, metadata={"Software": ""})
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=110, metadata={"Software": ""})
+    write_file(path, drawn.getvalue())
 
 
 def _draw_row(panel: "Axes", row: Row, results: Sequence[dict[str, Any]]) -> None:

@@ -4,24 +4,26 @@ Each line of the file of results is one row and one seed, as JSON; what is there
 row's settings have changed.
 """
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from tallycell.errors import FormatError, InputError
+from tallycell.errors import InputError, MissingExtraError
+from tallycell.files import require_place, write_file
+from tallycell.learning.results import Result, append_result, open_results, read_results
 from tallycell.learning.rows import Row, rows
 from tallycell.learning.scoring import Trained, score
+from tallycell.learning.workers import run_in_processes
+from tallycell.wording import one_line
 
 SEEDS = 10
 PROCESSES = 2
 
-Result = dict[str, Any]
 Trainer = Callable[[Row, int], Trained]
 Progress = Callable[[str, int, int], None]
 
@@ -33,6 +35,9 @@ class Task:
     row: Row
     seed: int
     far: bool = False
+
+    def __str__(self) -> str:
+        return f"row {self.row.key}, seed {self.seed}"
 
 
 def run_rows(  # noqa: PLR0913  what to run, how, and for how long
@@ -48,12 +53,15 @@ def run_rows(  # noqa: PLR0913  what to run, how, and for how long
 ) -> int:
     """Train and judge what is not in the file of results yet, and append it there as it comes.
 
+    What ends this early, such as Ctrl-C, ends the processes at once; what came before is in the file.
+
     Parameters
     ----------
     wanted
         Which rows.
     results
-        File of JSON lines; made if it is not there.
+        File of JSON lines; made, with its folder, if it is not there. A last line that was not finished when
+        something stopped goes to a file beside, ``NAME.torn``, and that seed is run again.
     trainer
         Trains one seed of a row; with processes it must be a function of a module. None for :func:`train_row`.
     seeds
@@ -75,28 +83,30 @@ def run_rows(  # noqa: PLR0913  what to run, how, and for how long
     Raises
     ------
     InputError
-        If a number makes no sense.
+        If a number makes no sense, or the file cannot be written.
     FormatError
-        If the file holds something else.
+        If the file holds something else; it is not changed then.
+    TallycellError
+        If a process ends before it is done, as where memory is short.
     """
     if seeds < 1 or processes < 0:
         raise InputError(
             f"seeds is {seeds} and processes {processes}; give at least 1 seed and no fewer than 0 processes"
         )
-    known = read_results(results)
+    _make_folder(results)
+    known = open_results(results)
+    require_place(results)
     tasks = [
         Task(row, seed, far) for row in wanted for seed in range(seeds) if not _found(known, row, seed)
     ]  # fmt: skip
     until = None if seconds is None else time.monotonic() + seconds
-    results.parent.mkdir(parents=True, exist_ok=True)
-    _cut_unfinished_line(results)
     done = 0
-    for result in _run(tasks, trainer or train_row, processes, until):
-        with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-        done += 1
-        if progress is not None:
-            progress(result["row"], done, len(tasks))
+    with closing(_run(tasks, trainer or train_row, processes, until)) as coming:
+        for result in coming:
+            append_result(results, result)
+            done += 1
+            if progress is not None:
+                progress(result["row"], done, len(tasks))
     return len(tasks) - done
 
 
@@ -125,73 +135,28 @@ def train_row(row: Row, seed: int) -> Trained:
     )
 
 
-def _run(tasks: list[Task], trainer: Trainer, processes: int, until: float | None) -> Iterator[Result]:
-    if processes == 0:
-        for task in tasks:
-            if _late(until):
-                return
-            yield run_task(task, trainer)
+def _run(tasks: Sequence[Task], trainer: Trainer, processes: int, until: float | None) -> Generator[Result, None, None]:
+    def late() -> bool:
+        return until is not None and time.monotonic() >= until
+
+    if processes > 0:
+        yield from run_in_processes(partial(_run_on_one_thread, trainer=trainer), tasks, processes, late=late)
         return
-    # A forked child of a process that has used torch's threads may wait for ever: each is a new one.
-    with ProcessPoolExecutor(processes, get_context("spawn"), _use_one_thread) as pool:
-        waiting: set[Future[Result]] = set()
-        left = list(reversed(tasks))
-        while True:
-            while left and len(waiting) < processes and not _late(until):
-                waiting.add(pool.submit(run_task, left.pop(), trainer))
-            if not waiting:
-                return
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
+    for task in tasks:
+        if late():
+            return
+        yield run_task(task, trainer)
 
 
-def _late(until: float | None) -> bool:
-    return until is not None and time.monotonic() >= until
-
-
-def _use_one_thread() -> None:
+def _run_on_one_thread(task: Task, trainer: Trainer) -> Result:
     os.environ["OMP_NUM_THREADS"] = os.environ["TALLYCELL_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(1)
+    return run_task(task, trainer)
 
 
-# ---- the file of results ---------------------------------------------------------------------------------------------
-
-
-def read_results(path: Path) -> list[Result]:
-    """Read all results; none if there is no file.
-
-    A last line that was not finished when something stopped is left out.
-
-    Raises
-    ------
-    FormatError
-        If a line is no result.
-    """
-    if not path.exists():
-        return []
-    text = path.read_text("utf-8")
-    lines = text.splitlines()
-    found: list[Result] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            result = json.loads(line)
-            found.append({**result, "row": str(result["row"]), "seed": int(result["seed"])})
-        except (ValueError, KeyError, TypeError) as wrong:
-            if number == len(lines) and not text.endswith("\n"):
-                break
-            raise FormatError(
-                f"line {number} of {path} is no result of the scoreboard; give another file, or take the line out"
-            ) from wrong
-    return found
-
-
-def _cut_unfinished_line(path: Path) -> None:
-    text = path.read_bytes() if path.exists() else b""
-    if not text.endswith(b"\n"):
-        path.write_bytes(text[: text.rfind(b"\n") + 1])
+# ---- results and their page ------------------------------------------------------------------------------------------
 
 
 def results_of(row: Row, results: Iterable[Result]) -> list[Result]:
@@ -219,7 +184,7 @@ def make_page(results: Path, page: Path, *, plot: bool = True) -> None:
     Raises
     ------
     InputError
-        If there are no results of any row.
+        If there are no results of any row, or a file cannot be written.
     FormatError
         If the file holds something else.
     MissingExtraError
@@ -231,12 +196,49 @@ def make_page(results: Path, page: Path, *, plot: bool = True) -> None:
     there = [(row, of_row) for row in rows(slow=True) if (of_row := results_of(row, found))]
     if not there:
         raise InputError(f"{results} holds no results of the rows as they are set now; run tallycell scoreboard first")
-    picture = None
-    if plot:
+    picture = require_page(results, page, plot=plot)
+    text = page_of(there, None if picture is None else f"pictures/{picture.name}")
+    if picture is not None:
         from tallycell.learning.board_plot import draw_board
 
-        picture = page.parent / "pictures" / "scoreboard.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
         draw_board(there, picture)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(page_of(there, None if picture is None else f"pictures/{picture.name}"), "utf-8")
+    write_file(page, text.encode())
+
+
+def require_page(results: Path, page: Path, *, plot: bool = True) -> Path | None:
+    """Try whether the page and the plot beside it can be written, before the work that would be lost.
+
+    Their folders are made.
+
+    Parameters
+    ----------
+    results, page, plot
+        As in :func:`make_page`.
+
+    Returns
+    -------
+    Path, optional
+        Where the plot is to stand, if there is to be one.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be written, or would take the place of the results.
+    MissingExtraError
+        If there is to be a plot and matplotlib is not installed.
+    """
+    if plot and find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "plot")
+    picture = page.parent / "pictures" / "scoreboard.png" if plot else None
+    for file in (page,) if picture is None else (page, picture):
+        _make_folder(file)
+        if require_place(file) == results.resolve():
+            raise InputError(f"cannot write {file}: the results are there; give the page another name")
+    return picture
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or one_line(error)}") from None

@@ -28,7 +28,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tallycell.errors import InputError
-from tallycell.learning.checkpoint import Identity, delete_checkpoint, load_checkpoint, save_checkpoint
+from tallycell.files import require_place
+from tallycell.learning.checkpoint import (
+    Identity,
+    load_checkpoint,
+    no_checkpoint,
+    require_others,
+    require_tensors,
+    save_checkpoint,
+)
 from tallycell.learning.languages import Language, Sample
 from tallycell.learning.population import Population
 from tallycell.learning.selection import harden_on, judge_snapped
@@ -36,6 +44,7 @@ from tallycell.learning.settings import SETTINGS, Settings
 from tallycell.learning.trainable import Trainable
 from tallycell.machine.hardening import Hardened
 from tallycell.recogniser import Recogniser
+from tallycell.wording import one_line
 
 BUDGET = 64  # networks
 NOISE_POOL = 1 << 22  # numbers drawn once; each step takes a stretch of them
@@ -152,14 +161,16 @@ def train(
     settings
         Numbers of the recipe.
     checkpoint
-        File to go on from if it is there, written every ten seconds; deleted at the end.
+        File to go on from if it is there, written every ten seconds. It stays at the end, so that nothing is lost if
+        the result cannot be saved: delete it (:func:`~.checkpoint.delete_checkpoint`) once that is. Called with it
+        again, training does its last seconds anew, and gives the same.
     on_progress
         Called after every step.
 
     Raises
     ------
     InputError
-        If there is nothing to train, or the checkpoint is of another training.
+        If there is nothing to train, the checkpoint is none or of another training, or it cannot be written.
 
     Examples
     --------
@@ -174,8 +185,10 @@ def train(
     begin, saved = time.process_time(), time.monotonic()
     identity = Identity(language.name, hidden, seed, settings)
     training = _Training(language, hidden, seed, settings)
-    if checkpoint is not None and checkpoint.exists():
-        training.restore(*load_checkpoint(checkpoint, identity))
+    if checkpoint is not None:
+        if checkpoint.exists():
+            _go_on(training, checkpoint, identity)
+        require_place(checkpoint)
     before = training.seconds
     while True:
         while training.step < settings.steps:
@@ -190,10 +203,17 @@ def train(
         if training.succeeded or len(training.losses) >= budget:
             break
         training.begin_round()
-    if checkpoint is not None:
-        delete_checkpoint(checkpoint)
     training.seconds = before + time.process_time() - begin
     return training.result()
+
+
+def _go_on(training: "_Training", checkpoint: Path, identity: Identity) -> None:
+    tensors, others = load_checkpoint(checkpoint, identity)
+    try:
+        training.restore(tensors, others)
+    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError) as reason:
+        # The last four are of NumPy and torch, about the states of their generators.
+        raise no_checkpoint(checkpoint, one_line(reason)) from None
 
 
 class _Training:
@@ -321,7 +341,15 @@ class _Training:
         return tensors, others
 
     def restore(self, tensors: dict[str, Tensor], others: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state.
+
+        Raises
+        ------
+        ValueError
+            If it is none of this training. NumPy and torch raise others, if that of a generator is none.
+        """
+        require_others(others, self.settings)
+        require_tensors(tensors, self._tensors_after(others["step"], len(others["losses"])))
         self.kept = {name: tensors[name] for name in ("first", "best") if name in tensors}
         self.step, self.seconds = others["step"], others["seconds"]
         self.losses, self.errors = others["losses"], others["errors"]
@@ -336,6 +364,14 @@ class _Training:
         # Last: all that draws numbers comes before.
         self.generator.set_state(tensors["generator"])
         self.rng.bit_generator.state = others["rng"]
+
+    def _tensors_after(self, step: int, runs: int) -> dict[str, Tensor]:
+        """Give tensors such as a state has after a step of a round, and runs before that."""
+        weights = self.population.weights.detach()
+        tensors = {"weights": weights, "average": self.average, "generator": self.generator.get_state()}
+        if step > 0:
+            tensors |= {"adam.step": torch.zeros(()), "adam.exp_avg": weights, "adam.exp_avg_sq": weights}
+        return tensors | dict.fromkeys(("first", "best") if runs > 0 else (), weights[0])
 
     def _noise(self, time: int, sequences: int) -> Tensor:
         shape = (time, sequences, self.population.noises)

@@ -4,7 +4,8 @@ import zipfile
 from pathlib import Path
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import first_bytes, one_line
+from tallycell.files import first_bytes
+from tallycell.wording import one_line
 
 # From the format to the module that reads it and its function, which takes the path and the options it names.
 READERS = {
@@ -56,7 +57,7 @@ def _recognise_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # a damaged zip makes zipfile raise almost anything
         raise FormatError(f"{path} is a damaged zip: {one_line(error)}") from None
     inside = {name.partition("/")[2] for name in names}  # torch puts all in one folder
     if "model.weights.h5" in names:

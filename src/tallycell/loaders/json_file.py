@@ -20,14 +20,17 @@ import numpy as np
 from jaxtyping import Float32
 
 from tallycell.errors import FormatError, ParameterError
+from tallycell.files import read_json
 from tallycell.layout import Layout
-from tallycell.loaders.files import read_json
 from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.loaders.stored_tensor import StoredTensor
+from tallycell.loaders.telling import told
 from tallycell.loaders.torch_names import is_lstm_tensor, read_torch_names
-from tallycell.parameters import LSTMParameters
+from tallycell.parameters import Activations, LSTMParameters
+from tallycell.wording import listed, one_line, quoted, reasons
 
 _MOST_BYTES = 2**28  # some ten million weights in decimals; parsed, some gigabytes
+_NUMBERS = {int, float}
 _DENSE = ("dense", "time-distributed-dense")
 _NO_ACTIVATION = ("", "linear", None)
 
@@ -85,7 +88,7 @@ def _from_state_dict(state: Mapping[str, object], path: Path) -> LoadedModel:
         if array is not None:
             tensors[name] = StoredTensor.of(array)
         elif is_lstm_tensor(name):
-            raise FormatError(f"{path}: {name!r} is not an even array of numbers")
+            raise FormatError(f"{path}: {quoted(name)} is not an even array of numbers")
     return read_torch_names(tensors, path, ordered=True)
 
 
@@ -93,7 +96,7 @@ def _from_state_dict(state: Mapping[str, object], path: Path) -> LoadedModel:
 
 
 def _from_layers(layers: list[Any], path: Path) -> LoadedModel:
-    stacks, refused = {}, {}
+    stacks, refused, activations = {}, {}, Activations()
     for k, layer in enumerate(layers):
         name = f"layers.{k}"
         if not isinstance(layer, dict):
@@ -102,19 +105,20 @@ def _from_layers(layers: list[Any], path: Path) -> LoadedModel:
             continue
         if layer.get("activation") not in ("tanh", "", None):
             refused[name] = (
-                f"its activation is {str(layer['activation'])[:80]!r}, where the tools that write such files compute "
+                f"its activation is {told(layer['activation'])}, where the tools that write such files compute "
                 "tanh; it is not known which was meant"
             )
         else:
-            stacks[name] = _lstm(layer, name, path)
+            stacks[name] = _lstm(layer, name, path, activations)
     if not stacks:
-        kinds = ", ".join(repr(layer.get("type"))[:40] for layer in layers[:8]) or "(none)"
-        reasons = "".join(f"; {name}: {reason}" for name, reason in refused.items())
-        raise FormatError(f"{path} holds no LSTM that can be read; its layers are {kinds}{reasons}")
+        stated = (layer.get("type") for layer in layers)
+        kinds = listed(kind if isinstance(kind, str) else told(kind) for kind in stated)
+        because = f"; {reasons(refused)}" if refused else ""
+        raise FormatError(f"{path} holds no LSTM that can be read; its layers are {kinds}{because}")
     return LoadedModel(stacks, path, refused=refused, head=_dense_behind(layers, stacks, path))
 
 
-def _lstm(layer: Mapping[str, Any], name: str, path: Path) -> LSTMParameters:
+def _lstm(layer: Mapping[str, Any], name: str, path: Path, activations: Activations) -> LSTMParameters:
     arrays = _weights(layer, name, path)
     if len(arrays) not in (2, 3):
         raise FormatError(f"{path}: {name} has {len(arrays)} weights, expected kernel, recurrent kernel and bias")
@@ -122,10 +126,9 @@ def _lstm(layer: Mapping[str, Any], name: str, path: Path) -> LSTMParameters:
     try:
         theirs = dict(zip(kinds, arrays, strict=False))
         ours = Layout("ifgo", transposed=True, biases=len(arrays) - 2).read(theirs)
-        lstm = LSTMParameters({f"{kind}_l0": weight for kind, weight in ours.items()})
+        return LSTMParameters({f"{kind}_l0": weight for kind, weight in ours.items()}, activations)
     except ParameterError as error:
-        raise ParameterError(f"{path}, LSTM at {name!r}: {error}") from None
-    return lstm
+        raise ParameterError(f"{path}, LSTM at {quoted(name)}: {one_line(error)}") from None
 
 
 def _dense_behind(layers: list[dict[str, Any]], stacks: Mapping[str, LSTMParameters], path: Path) -> Head | None:
@@ -136,7 +139,7 @@ def _dense_behind(layers: list[dict[str, Any]], stacks: Mapping[str, LSTMParamet
         return None
     arrays = _weights(layers[-1], name, path)
     if len(arrays) not in (1, 2) or arrays[0].ndim != 2 or len(arrays[0]) != lstm.output_size:
-        shapes = [array.shape for array in arrays]
+        shapes = listed(array.shape for array in arrays)
         raise FormatError(f"{path}: {name} has weights of shape {shapes}, expected ({lstm.output_size}, n) and (n,)")
     bias = arrays[1] if len(arrays) == 2 else None
     return _head(arrays[0].T, bias, layers[-1].get("activation"), f"{path}: {name}")
@@ -157,6 +160,8 @@ def _weights(layer: Mapping[str, Any], name: str, path: Path) -> list[Float32[np
 def _head(weight: np.ndarray, bias: np.ndarray | None, activation: object, where: str) -> Head:
     if bias is not None and bias.shape != weight.shape[:1]:
         raise FormatError(f"{where} has a bias of shape {bias.shape}, expected {weight.shape[:1]}")
+    if activation not in _NO_ACTIVATION and not isinstance(activation, str):
+        raise FormatError(f"{where} has {told(activation)} as its activation, expected a text")
     return Head(weight, bias, None if activation in _NO_ACTIVATION else str(activation))
 
 
@@ -165,6 +170,8 @@ def _head(weight: np.ndarray, bias: np.ndarray | None, activation: object, where
 
 def _array_or_none(value: object) -> Float32[np.ndarray, "..."] | None:
     """Nested lists of numbers as an array; None if they are uneven, or something else."""
+    if not _holds_numbers(value):
+        return None
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):  # rows of different length, too deep
@@ -173,3 +180,18 @@ def _array_or_none(value: object) -> Float32[np.ndarray, "..."] | None:
         return None
     with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as such
         return array.astype(np.float32)
+
+
+def _holds_numbers(value: object) -> bool:
+    """Whether there is nothing but numbers in lists: NumPy makes room in each place for the longest text of all."""
+    if not isinstance(value, list):
+        return type(value) in _NUMBERS
+    left = [value]
+    while left:
+        one = left.pop()
+        kinds = set(map(type, one))
+        if kinds == {list}:
+            left += one
+        elif not kinds <= _NUMBERS:
+            return False
+    return True

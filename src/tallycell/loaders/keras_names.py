@@ -14,7 +14,8 @@ from tallycell.layout import Layout
 from tallycell.loaders.loaded_model import LoadedModel, Place
 from tallycell.loaders.stored_tensor import StoredTensor
 from tallycell.loaders.tensors import stored_as
-from tallycell.parameters import LSTMParameters
+from tallycell.parameters import Activations, LSTMParameters
+from tallycell.wording import one_line, quoted
 
 # The part before the kind ends in a separator: lstm/kernel, lstm.kernel, lstm_kernel, and at the root kernel.
 _NAME = re.compile(r"(?:(?P<path>.*?)[/._])??(?P<kind>recurrent_kernel|kernel|bias)(?::0)?", re.S)
@@ -75,13 +76,13 @@ def keras_model(layers: Mapping[str, Mapping[str, StoredTensor]], source: Path) 
     FormatError, ParameterError
         If no layer can be read.
     """
-    stacks, places = {}, {}
+    stacks, places, activations = {}, {}, Activations()
     errors: dict[str, FormatError | ParameterError] = {}
     for at, directions in _directions(layers).items():
         try:
             weights = {suffix: _ours(layers[path]) for suffix, path in directions.items()}
             named = {f"{kind}_l0{suffix}": x for suffix, one in weights.items() for kind, x in one.items()}
-            stacks[at] = LSTMParameters(named)
+            stacks[at] = LSTMParameters(named, activations)
         except (FormatError, ParameterError) as error:
             errors[at] = error
             continue
@@ -90,8 +91,8 @@ def keras_model(layers: Mapping[str, Mapping[str, StoredTensor]], source: Path) 
         places[at] = Place(operator, stored_as(tensor.dtype for tensor in tensors))
     if not stacks:
         at, first = next(iter(errors.items()))
-        raise type(first)(f"{source}, LSTM at {at!r}: {first}")
-    return LoadedModel(stacks, source, places=places, refused={at: str(error) for at, error in errors.items()})
+        raise type(first)(f"{source}, LSTM at {quoted(at)}: {one_line(first)}")
+    return LoadedModel(stacks, source, places=places, refused={at: one_line(error) for at, error in errors.items()})
 
 
 def _directions(layers: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from tallycell.errors import InputError
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
+from tallycell.wording import MOST_LISTED, listed, quoted
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,15 @@ class LoadedModel(Mapping[str, LSTMParameters]):
             If there are several; the text lists their paths.
         """
         if len(self.stacks) != 1:
-            paths = ", ".join(map(repr, self.stacks)) or "(none)"
+            paths = listed(self.stacks)
             raise InputError(f"{self.source} holds {len(self.stacks)} LSTMs, at {paths}; choose one: model[path]")
         return next(iter(self.stacks.values()))
 
     def __getitem__(self, path: str) -> LSTMParameters:
         if path in self.refused:
-            raise InputError(f"the LSTM at {path!r} of {self.source} cannot be read: {self.refused[path]}")
+            raise InputError(f"the LSTM at {quoted(path)} of {self.source} cannot be read: {self.refused[path]}")
         if path not in self.stacks:
-            raise InputError(f"no LSTM at {path!r}; {self.source} has them at {', '.join(map(repr, self.stacks))}")
+            raise InputError(f"no LSTM at {quoted(path)}; {self.source} has them at {listed(self.stacks)}")
         return self.stacks[path]
 
     def __iter__(self) -> Iterator[str]:
@@ -150,7 +152,15 @@ class LoadedModel(Mapping[str, LSTMParameters]):
         return LoadedModel, tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
 
     def __repr__(self) -> str:
-        parts = [f"{path!r}: {parameters!r}" for path, parameters in self.stacks.items()]
-        around = "" if self.recogniser is None else f", recogniser={self.recogniser!r}"
-        around += "".join(f", {path!r} refused: {reason}" for path, reason in self.refused.items())
-        return f"LoadedModel({{{', '.join(parts)}}}{around}, source={str(self.source)!r})"
+        stacks = (f"{quoted(path)}: {parameters!r}" for path, parameters in self.stacks.items())
+        refused = (f"{quoted(path)} refused: {reason}" for path, reason in self.refused.items())
+        parts = [f"{{{', '.join(_first(stacks, len(self.stacks), 'more'))}}}"]
+        parts += [] if self.recogniser is None else [f"recogniser={self.recogniser!r}"]
+        parts += [*_first(refused, len(self.refused), "more refused"), f"source={str(self.source)!r}"]
+        return f"LoadedModel({', '.join(parts)})"
+
+
+def _first(texts: Iterator[str], count: int, others: str) -> list[str]:
+    """Give the first of some texts, and how many others there are."""
+    rest = count - MOST_LISTED
+    return [*islice(texts, MOST_LISTED), *([f"and {rest:,} {others}"] if rest > 0 else [])]

@@ -12,9 +12,9 @@ model has to say.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from tallycell.errors import FormatError, InputError, ParameterError
+from tallycell.files import file_inside, read_json
 from tallycell.layout import Layout
-from tallycell.loaders.files import file_inside, read_json
 from tallycell.loaders.loaded_model import Head, LoadedModel, Place
-from tallycell.loaders.tensors import check_size
-from tallycell.parameters import LSTMParameters
+from tallycell.loaders.shapes import check_shape
+from tallycell.loaders.telling import told
+from tallycell.loaders.tensors import check_size, check_unfolding
+from tallycell.parameters import Activations, LSTMParameters
+from tallycell.wording import listed, one_line, quoted, reasons
 
 _MOST_BYTES = 2**24  # of a manifest or a vocabulary
 _CELL = re.compile(r"(?P<path>(?:.*/)?(?:basic_)?lstm_cell)/(?:weights|kernel)", re.S)
@@ -76,12 +79,11 @@ def load_raw_tensors(folder: Path, *, forget_bias: float | None = None) -> Loade
     tensors = _Tensors(folder, _manifest(folder))
     cells = {found["path"]: name for name in tensors.shapes if (found := _CELL.fullmatch(name))}
     if not cells:
-        names = ", ".join(map(repr, list(tensors.shapes)[:8])) or "(none)"
+        names = listed(tensors.shapes)
         raise FormatError(f"{folder} holds no LSTM cell (lstm_cell/kernel and so on); its tensors are {names}")
     refused = {path: reason for path in cells if (reason := _reason_against(path, tensors))}
     if len(refused) == len(cells):
-        reasons = "; ".join(f"{path!r}: {reason}" for path, reason in refused.items())
-        raise FormatError(f"{folder} holds no LSTM that can be read: {reasons}")
+        raise FormatError(f"{folder} holds no LSTM that can be read: {reasons(refused)}")
     if forget_bias is None or not math.isfinite(forget_bias):
         raise InputError(
             f"{folder} does not say which forget bias its program adds, got {forget_bias}: give forget_bias=1 "
@@ -103,7 +105,7 @@ def load_raw_tensors(folder: Path, *, forget_bias: float | None = None) -> Loade
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FormatError(f"{folder} is a folder without a manifest.json; give a model file, or a folder with one")
     manifest = read_json(path, _MOST_BYTES)
     if not isinstance(manifest, dict):
@@ -122,22 +124,28 @@ def _stacks(layers: Mapping[str, dict[str, np.ndarray]], folder: Path) -> Iterat
     groups: dict[str, dict[int, str]] = {}
     for path in layers:
         found = _STACKED.fullmatch(path)
-        groups.setdefault(found["stack"] if found else path, {})[int(found["number"]) if found else 0] = path
-    for stack, paths in groups.items():
+        number = int(found["number"]) if found else 0
+        stack = groups.setdefault(found["stack"] if found else path, {})
+        if number in stack:  # cell_1 and cell_01
+            groups[path] = {0: path}
+        else:
+            stack[number] = path
+    activations = Activations()
+    for name_of_all, paths in groups.items():
         chain = [paths[number] for number in sorted(paths)]
         widths = {layers[path]["weight_hh"].shape[1] for path in chain}
         fits = len(widths) == 1 and all(layers[path]["weight_ih"].shape[1] in widths for path in chain[1:])
-        for name, parts in {stack: chain}.items() if fits else {path: [path] for path in chain}.items():
+        for name, parts in {name_of_all: chain}.items() if fits else {path: [path] for path in chain}.items():
             weights = {f"{kind}_l{k}": x for k, path in enumerate(parts) for kind, x in layers[path].items()}
             try:
-                yield name, LSTMParameters(weights)
+                yield name, LSTMParameters(weights, activations)
             except ParameterError as error:
-                raise ParameterError(f"{folder}, LSTM at {name!r}: {error}") from None
+                raise ParameterError(f"{folder}, LSTM at {quoted(name)}: {one_line(error)}") from None
 
 
 def _vocabulary(folder: Path) -> tuple[str, ...] | None:
     path = folder / "vocab.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     indices = read_json(path, _MOST_BYTES)
     if not isinstance(indices, dict) or not all(type(index) is int for index in indices.values()):
@@ -148,35 +156,59 @@ def _vocabulary(folder: Path) -> tuple[str, ...] | None:
     return tuple(symbols[index] for index in range(len(symbols)))
 
 
-@dataclass(frozen=True)
 class _Tensors:
     """The tensors of a folder; each is read when it is asked for."""
 
-    folder: Path
-    shapes: Mapping[str, Any]  # as the manifest has them
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder, self.shapes, self._source = folder, manifest, folder / "manifest.json"
+        self._files: dict[str, tuple[Path, int]] = {}  # with their sizes
+        self._stored = self._read = 0  # bytes of these files, and of what was read of them
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Give the shape of a tensor, as the manifest has it."""
+        entry = self.shapes[name]
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(type(length) is int for length in shape):
+            raise FormatError(
+                f"{self._source}: {quoted(name)} has no shape; expected an object with filename and shape"
+            )
+        check_shape(shape, f"{self._source}: {quoted(name)}")
+        return tuple(shape)
 
     def read(self, name: str) -> Float32[np.ndarray, "..."]:
         """Give a tensor."""
-        source, entry = self.folder / "manifest.json", self.shapes[name]
-        shape = entry.get("shape") if isinstance(entry, dict) else None
-        if not isinstance(shape, list) or not all(type(length) is int for length in shape):
-            raise FormatError(f"{source}: {name!r} has no shape; expected an object with filename and shape")
-        if entry.get("dtype", "float32") != "float32":
-            raise FormatError(f"{source}: {name!r} is of dtype {str(entry['dtype'])[:40]!r}, expected float32")
-        path = file_inside(self.folder, entry.get("filename"), source)
-        check_size(shape, 4, path.stat().st_size, f"{source}: {name!r}")
-        return np.fromfile(path, "<f4").reshape(shape).astype(np.float32, copy=False)
+        shape, entry = self.shape(name), self.shapes[name]
+        dtype = entry.get("dtype", "float32")
+        if dtype != "float32":
+            raise FormatError(f"{self._source}: {quoted(name)} is of dtype {told(dtype)}, expected float32")
+        path, size = self._file(entry.get("filename"))
+        check_size(shape, 4, size, f"{self._source}: {quoted(name)}")
+        self._read += size
+        check_unfolding(self._read, self._stored, self.folder)  # many tensors may name one file
+        try:
+            return np.fromfile(path, "<f4").reshape(shape).astype(np.float32, copy=False)
+        except (OSError, ValueError) as error:  # not to be opened, or changed meanwhile
+            raise FormatError(f"{path} cannot be read: {one_line(error)}") from None
+
+    def _file(self, name: object) -> tuple[Path, int]:
+        if not isinstance(name, str):
+            raise FormatError(f"{self._source} names {told(name)} as a file; expected a file name")
+        if name not in self._files:
+            path = file_inside(self.folder, name, self._source)
+            self._files[name] = path, path.stat().st_size
+            self._stored += path.stat().st_size
+        return self._files[name]
 
     def cell(self, path: str, name: str, forget_bias: float) -> dict[str, np.ndarray]:
         """Give one cell's weights in tallycell's layout."""
         bias_name = f"{path}/{'biases' if name.endswith('weights') else 'bias'}"
         if bias_name not in self.shapes:
-            raise FormatError(f"{self.folder / 'manifest.json'}: {name!r} stands without {bias_name!r}")
+            raise FormatError(f"{self.folder / 'manifest.json'}: {quoted(name)} stands without {quoted(bias_name)}")
         weights, bias = self.read(name), self.read(bias_name)
         unit = bias.size // 4
         if weights.ndim != 2 or not unit or bias.shape != weights.shape[1:] or bias.size % 4 or len(weights) <= unit:
             raise ParameterError(
-                f"{self.folder}: {name!r} has shape {weights.shape} and its bias {bias.shape}; expected "
+                f"{self.folder}: {quoted(name)} has shape {weights.shape} and its bias {bias.shape}; expected "
                 "(input_size + hidden_size, 4 hidden_size) and (4 hidden_size,)"
             )
         feature = len(weights) - unit
@@ -186,16 +218,16 @@ class _Tensors:
     def embedding(self, feature: int) -> np.ndarray | None:
         """Give the embedding, if there is one for an LSTM of so many features."""
         for name in self.shapes:
-            if name.rpartition("/")[2] == "embedding" and (found := self.read(name)).shape[1:] == (feature,):
-                return found
+            if name.rpartition("/")[2] == "embedding" and self.shape(name)[1:] == (feature,):
+                return self.read(name)
         return None
 
     def head(self, unit: int) -> Head | None:
         """Give the softmax layer, if there is one for an LSTM of so many units."""
         for name in self.shapes:
             bias_name = f"{name.removesuffix('w')}b"
-            if name.endswith("softmax_w") and bias_name in self.shapes:
-                weight, bias = self.read(name), self.read(bias_name)
-                if weight.shape == (unit, *bias.shape):
-                    return Head(weight.T, bias, "softmax")
+            if not name.endswith("softmax_w") or bias_name not in self.shapes:
+                continue
+            if self.shape(name) == (unit, *self.shape(bias_name)):
+                return Head(self.read(name).T, self.read(bias_name), "softmax")
         return None

@@ -13,6 +13,7 @@ as one JSON text in its metadata, under the key ``tallycell``::
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from safetensors.numpy import save as to_bytes
 
 from tallycell.activations import Activation, activation
 from tallycell.errors import ActivationError, FormatError, ParameterError
-from tallycell.loaders.files import first_bytes, one_line, write_in_place
+from tallycell.files import first_bytes, write_file
 from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.loaders.stored_tensor import StoredTensor
 from tallycell.loaders.tensors import widen, widen_bfloat16
 from tallycell.loaders.torch_names import read_torch_names
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.recogniser import Recogniser
+from tallycell.wording import one_line, quoted
 
 VERSION = 1
 _KEY = "tallycell"
@@ -83,10 +85,11 @@ def load_safetensors(path: Path) -> LoadedModel:
         If its weights do not make an LSTM, or name an activation that is not registered.
     """
     first_bytes(path, 1)
+    bits = _Bfloat16(path)
     try:
         with safe_open(path, framework="numpy") as file:
             own = (file.metadata() or {}).get(_KEY)
-            tensors = {name: _stored(file, name, path) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: _stored(file, name, bits) for name in file.keys()}  # noqa: SIM118 (no mapping)
             if own is None:
                 return read_torch_names(tensors, path, ordered=False)  # the file sorts them
             arrays = {name: _as_kept(tensor, name, path) for name, tensor in tensors.items()}
@@ -100,40 +103,55 @@ def load_safetensors(path: Path) -> LoadedModel:
         raise FormatError(f"{path}: what it says of its LSTM is not JSON: {one_line(error)}") from None
 
 
-def _stored(file: Any, name: str, path: Path) -> StoredTensor:
+def _stored(file: Any, name: str, bits: "_Bfloat16") -> StoredTensor:
     """Give a tensor of an open file; the library has checked the header against the size of the file."""
     part = file.get_slice(name)
     dtype = part.get_dtype()
 
     def read() -> np.ndarray:
-        return _read_bfloat16(path, name) if dtype == "BF16" else widen(file.get_tensor(name))
+        return bits.read(name) if dtype == "BF16" else widen(file.get_tensor(name))
 
     return StoredTensor(tuple(part.get_shape()), _DTYPES.get(dtype, dtype), read)
 
 
-def _read_bfloat16(path: Path, name: str) -> np.ndarray:
-    """Read a tensor of the dtype that NumPy does not have."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(length))[name]
+class _Bfloat16:
+    """Reads tensors of the dtype that NumPy does not have, by the header, which is parsed once and only for these."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str) -> np.ndarray:
+        """Give the values as float32; the library has checked where they lie."""
+        header, begin = self._header
+        entry = header[name]
         start, stop = entry["data_offsets"]
-        file.seek(8 + length + start)
-        bits = np.frombuffer(file.read(stop - start), "<u2")
-    return widen_bfloat16(bits.reshape(entry["shape"]))
+        with self._path.open("rb") as file:
+            file.seek(begin + start)
+            bits = np.frombuffer(file.read(stop - start), "<u2")
+        return widen_bfloat16(bits.reshape(entry["shape"]))
+
+    @cached_property
+    def _header(self) -> tuple[dict[str, Any], int]:
+        with self._path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            try:
+                return json.loads(file.read(length)), 8 + length
+            except (ValueError, RecursionError, MemoryError) as error:  # the library nests and counts otherwise
+                raise FormatError(f"its header cannot be parsed: {one_line(error)}") from None
 
 
 def _as_kept(tensor: StoredTensor, name: str, path: Path) -> np.ndarray:
     if tensor.dtype not in ("float32", "float64"):
         raise FormatError(
-            f"{path}: {name!r} is of dtype {tensor.dtype}, which tallycell does not write; is it damaged?"
+            f"{path}: {quoted(name)} is of dtype {tensor.dtype}, which tallycell does not write; is it damaged?"
         )
-    return tensor.read()
+    return tensor.values(f"{path}: {quoted(name)}")
 
 
 def _write(arrays: dict[str, np.ndarray], words: dict[str, Any], path: Path) -> None:
     # A tensor that is not contiguous would be written in the order of its memory.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_in_place(path, to_bytes(contiguous, {_KEY: json.dumps({"version": VERSION, **words})}))
+    write_file(path, to_bytes(contiguous, {_KEY: json.dumps({"version": VERSION, **words})}))
 
 
 def _describe(parameters: LSTMParameters) -> dict[str, Any]:
@@ -154,7 +172,8 @@ def _name_of(found: Activation) -> list[Any]:
         known = None
     if known != found:
         raise ActivationError(
-            f"{found!r} is not registered, and a file can keep only its name; add it with register_activation first"
+            f"{quoted(found)} is not registered, and a file can keep only its name; add it with register_activation "
+            "first"
         )
     return [found.name, dict(found.constants)]
 
@@ -180,11 +199,9 @@ class _Words:
 
     def wrong(self, expected: str, got: object) -> FormatError:
         """Error to raise."""
-        found = repr(got)
-        found = found if len(found) <= 80 else f"{found[:80]}..."
         where = f" in {self.place.rstrip('.')}" if self.place else ""
         return FormatError(
-            f"{self.path}: the description of its LSTM is damaged: expected {expected}{where}, got {found}"
+            f"{self.path}: the description of its LSTM is damaged: expected {expected}{where}, got {quoted(got)}"
         )
 
 
@@ -193,7 +210,7 @@ def _assemble(words: _Words, arrays: dict[str, np.ndarray], path: Path) -> Loade
     version = words.get("version", "a whole number", lambda x: type(x) is int)
     if version != VERSION:
         raise FormatError(
-            f"{path} is of version {version}; this tallycell reads version {VERSION}: install a newer one"
+            f"{path} is of version {quoted(version)}; this tallycell reads version {VERSION}: install a newer one"
         )
     kind = words.get("format", "'lstm_parameters' or 'recogniser'", lambda x: x in ("lstm_parameters", "recogniser"))
     try:
@@ -201,7 +218,7 @@ def _assemble(words: _Words, arrays: dict[str, np.ndarray], path: Path) -> Loade
             return LoadedModel({"": _lstm(words.inside("lstm"), arrays)}, path)
         return _recogniser(words, arrays, path)
     except (ParameterError, ActivationError) as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {one_line(error)}") from None
 
 
 def _recogniser(words: _Words, arrays: dict[str, np.ndarray], path: Path) -> LoadedModel:
@@ -209,17 +226,18 @@ def _recogniser(words: _Words, arrays: dict[str, np.ndarray], path: Path) -> Loa
     weights = {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
     others = {name: x for name, x in arrays.items() if not name.startswith(prefix)}
     if unknown := others.keys() - set(_RECOGNISER_ARRAYS):
-        raise FormatError(f"{path}: tensor {min(unknown)!r} is none of a recogniser's")
+        raise FormatError(f"{path}: tensor {quoted(min(unknown))} is none of a recogniser's")
     if missing := set(_RECOGNISER_ARRAYS) - {"h_0", "c_0"} - others.keys():
-        raise FormatError(f"{path}: tensor {min(missing)!r} of the recogniser is missing")
-    recogniser = Recogniser(
-        **others,
-        parameters=_lstm(words.inside("lstm"), weights),
-        alphabet=tuple(words.get("alphabet", "a list of texts", _is_texts)),
-        outputs=tuple(words.get("outputs", "a list of texts", _is_texts)),
-        decision=words.get("decision", "a text", lambda x: isinstance(x, str)),
-        unknown=words.get("unknown", "a text or null", lambda x: x is None or isinstance(x, str)),
-    )
+        raise FormatError(f"{path}: tensor {quoted(min(missing))} of the recogniser is missing")
+    with np.errstate(over="ignore"):  # of numbers that are narrowed, which are refused as infinite
+        recogniser = Recogniser(
+            **others,
+            parameters=_lstm(words.inside("lstm"), weights),
+            alphabet=tuple(words.get("alphabet", "a list of texts", _is_texts)),
+            outputs=tuple(words.get("outputs", "a list of texts", _is_texts)),
+            decision=words.get("decision", "a text", lambda x: isinstance(x, str)),
+            unknown=words.get("unknown", "a text or null", lambda x: x is None or isinstance(x, str)),
+        )
     return LoadedModel({_LSTM_PATH: recogniser.parameters}, path, recogniser)
 
 
@@ -243,7 +261,7 @@ def _slots(words: _Words) -> Activations:
 
 
 def _is_number(x: object) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool)
+    return isinstance(x, float) or (type(x) is int and abs(x) < 2**63)  # JSON has whole numbers beyond any float
 
 
 def _is_texts(x: object) -> bool:
@@ -256,5 +274,6 @@ def _is_activation(x: object) -> bool:
         and len(x) == 2
         and isinstance(x[0], str)
         and isinstance(x[1], dict)
+        and "name" not in x[1]  # it would be taken for the activation's own
         and all(map(_is_number, x[1].values()))
     )

@@ -6,12 +6,16 @@ No format of its own: what the formats under PyTorch's names have in common.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 
 from tallycell.errors import FormatError
+from tallycell.loaders.shapes import check_shape
+from tallycell.loaders.telling import told
 from tallycell.loaders.tensors import widen, widen_bfloat16
+from tallycell.wording import MOST_LISTED, quoted, shown
 
 # As NumPy reads them from raw bytes; bfloat16, which NumPy does not have, as its bits.
 _RAW = {"float32": "f4", "float64": "f8", "float16": "f2", "bfloat16": "u2"}
@@ -52,13 +56,14 @@ class StoredTensor:
         Raises
         ------
         FormatError
-            If they are not; the name is for the error.
+            If they are not, or the shape is that of no array; the name is for the error.
         """
         if self.dtype not in TAKEN:
             raise FormatError(
-                f"{name} is of dtype {self.dtype}, expected {', '.join(TAKEN)}; convert the model first, with "
+                f"{name} is of dtype {shown(self.dtype)}, expected {', '.join(TAKEN)}; convert the model first, with "
                 "model.float()"
             )
+        check_shape(self.shape, name)
         return self.read()
 
 
@@ -89,12 +94,14 @@ class View:
         Raises
         ------
         FormatError
-            If it is not two lists of whole numbers of the same length, and a whole number, none below 0.
+            If it is not two lists of whole numbers of the same length, and a whole number, none below 0, or the size
+            is that of no array.
         """
         numbers = (*size, *strides, offset) if isinstance(size, Sequence) and isinstance(strides, Sequence) else (None,)
         if any(type(number) is not int or number < 0 for number in numbers) or len(size) != len(strides):  # type: ignore[arg-type]
-            shown = f"size {size!r}, strides {strides!r} and offset {offset!r}"[:200]
-            raise FormatError(f"{name} has {shown}; expected whole numbers")
+            stated = f"size {_told_numbers(size)}, strides {_told_numbers(strides)} and offset {told(offset)}"
+            raise FormatError(f"{name} has {stated}; expected whole numbers")
+        check_shape(size, name)  # type: ignore[arg-type]
         return cls(tuple(size), tuple(strides), offset)  # type: ignore[arg-type]
 
     def of(self, storage: bytes, dtype: str, byte_order: Literal["<", ">"], name: str) -> np.ndarray:
@@ -115,10 +122,16 @@ class View:
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.strides, strict=True))
         if not count or last >= flat.size or count > flat.size:
             raise FormatError(
-                f"{name} of size {self.size}, strides {self.strides} and offset {self.offset} does not lie in its "
-                f"storage of {flat.size} elements as a plain dense tensor with values of its own"
+                f"{name} of size {quoted(self.size)}, strides {quoted(self.strides)} and offset {quoted(self.offset)} "
+                f"does not lie in its storage of {flat.size} elements as a plain dense tensor with values of its own"
             )
         # A single element has no next one, and its stride may be any number.
         steps = tuple(step * flat.itemsize if n > 1 else 0 for n, step in zip(self.size, self.strides, strict=True))
         values = np.lib.stride_tricks.as_strided(flat[self.offset :], self.size, steps)
         return widen_bfloat16(values) if dtype == "bfloat16" else widen(np.array(values))
+
+
+def _told_numbers(stated: object) -> str:
+    if not isinstance(stated, Sequence) or isinstance(stated, str):
+        return told(stated)
+    return f"({', '.join(map(told, islice(stated, MOST_LISTED)))}{', ...' if len(stated) > MOST_LISTED else ''})"

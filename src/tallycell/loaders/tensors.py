@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt16
 
 from tallycell.errors import FormatError
+from tallycell.wording import quoted
 
 MOST_BYTES = 16 * 2**30  # of weights that one file may unfold to
 _UNFOLDING = 64  # times its own size that a compressed file may unfold to; weights hardly shrink
@@ -45,7 +46,9 @@ def check_size(shape: Sequence[int], itemsize: int, present: int, name: str) -> 
     """
     promised = math.prod(shape) * itemsize
     if promised != present or any(length < 0 for length in shape):
-        raise FormatError(f"{name} of shape {tuple(shape)} needs {promised} bytes, the file has {present}")
+        raise FormatError(
+            f"{name} of shape {quoted(tuple(shape))} needs {quoted(promised)} bytes, the file has {present}"
+        )
 
 
 def check_unfolding(unfolded: int, stored: int, source: object) -> None:

@@ -14,16 +14,16 @@ from jaxtyping import Float
 from tallycell.errors import FormatError, ParameterError
 from tallycell.loaders.loaded_model import Head, LoadedModel, Place
 from tallycell.loaders.stored_tensor import TAKEN, StoredTensor
-from tallycell.loaders.tensors import stored_as
+from tallycell.loaders.tensors import check_unfolding, stored_as
 from tallycell.names import PARAMETER_KINDS
-from tallycell.parameters import LSTMParameters
+from tallycell.parameters import Activations, LSTMParameters
+from tallycell.wording import listed, one_line, quoted, reasons
 
 _LAYERED = rf"(?:{'|'.join(PARAMETER_KINDS)})_l[0-9]{{1,4}}(?:_reverse)?"
 _OF_A_CELL = r"(?:weight|bias)_(?:ih|hh)"  # nn.LSTMCell counts no layers
 _LSTM_NAME = re.compile(rf"(?P<path>(?:.*\.)?)(?P<name>{_LAYERED}|{_OF_A_CELL})", re.S)
 _QUANTISED = re.compile(r"(?P<path>(?:.*?\.)??)(?:_all_weight_values\.|_packed_weight_ih$)", re.S)
 _ROWS = {3: "GRU", 1: "RNN"}  # blocks of rows in weight_hh, each as high as h; an LSTM has 4
-_SHOWN = 8  # tensors that an error names
 
 
 def is_lstm_tensor(name: str) -> bool:
@@ -79,30 +79,34 @@ def read_torch_names(
     groups = _groups(tensors, source)
     others = {path: kind for path, group in groups.items() if (kind := group.other_kind)}
     stacks: dict[str, LSTMParameters] = {}
-    places, errors = {}, _quantised(tensors)
+    places, errors, activations = {}, _quantised(tensors), Activations()
+    stored, read = source.stat().st_size if source.is_file() else None, 0
     for path, group in groups.items():
         if path in others:
             continue
         try:
-            stacks[path], places[path] = group.parameters(), group.place
+            if stored is not None:  # all may be one tensor, under as many names as the file likes
+                check_unfolding(read, stored, "the file")
+            stacks[path], places[path] = group.parameters(activations), group.place
+            read += sum(weight.nbytes for weight in stacks[path].weights.values())
         except (FormatError, ParameterError) as error:
-            errors[path] = error
+            errors[path] = type(error)(one_line(error))  # without its traceback, which holds on to the weights
     if not stacks:
         for path, reason in errors.items():
-            raise type(reason)(f"{source}, LSTM at {path!r}: {reason}")
-        seen = "".join(f"; {kind} at {path!r}" for path, kind in others.items())
-        raise FormatError(f"{source} holds no LSTM (weight_ih_l0 and so on); its tensors are {_list(tensors)}{seen}")
+            raise type(reason)(f"{source}, LSTM at {quoted(path)}: {reason}")
+        seen = f"; GRUs and RNNs at {reasons(others)}" if others else ""
+        raise FormatError(
+            f"{source} holds no LSTM (weight_ih_l0 and so on); its tensors are {listed(sorted(tensors))}{seen}"
+        )
     around = _Surroundings(tensors, kinds, ordered)
     first, last = next(iter(stacks)), next(reversed(stacks))
     reads, gives = stacks[first].input_size, stacks[last].output_size * stacks[last].num_directions
-    return LoadedModel(
-        stacks,
-        source,
-        places=places,
-        refused={path: str(error) for path, error in errors.items()},
-        embedding=around.embedding(groups[first], reads),
-        head=around.head(groups[last], gives, reads),
-    )
+    try:
+        embedding, head = around.embedding(groups[first], reads), around.head(groups[last], gives, reads)
+    except FormatError as error:
+        raise FormatError(f"{source}, beside its LSTMs: {error}") from None
+    refused = {path: str(error) for path, error in errors.items()}
+    return LoadedModel(stacks, source, places=places, refused=refused, embedding=embedding, head=head)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +133,8 @@ class _Group:
             stored_as=stored_as(tensor.dtype for tensor in self.tensors.values()),
         )
 
-    def parameters(self) -> LSTMParameters:
-        return LSTMParameters({name: tensor.values(name) for name, tensor in self.tensors.items()})
+    def parameters(self, activations: Activations) -> LSTMParameters:
+        return LSTMParameters({name: tensor.values(name) for name, tensor in self.tensors.items()}, activations)
 
 
 def _groups(tensors: Mapping[str, StoredTensor], source: Path) -> dict[str, _Group]:
@@ -146,9 +150,9 @@ def _groups(tensors: Mapping[str, StoredTensor], source: Path) -> dict[str, _Gro
         name = f"{found['name']}_l0" if is_cell else found["name"]
         group = groups.setdefault(path, _Group({}, full_name, is_cell))
         if group.is_cell != is_cell:
-            raise FormatError(f"{source} holds weights of both an LSTM and an LSTMCell at {path!r}")
+            raise FormatError(f"{source} holds weights of both an LSTM and an LSTMCell at {quoted(path)}")
         if name in group.tensors:
-            raise FormatError(f"{source} holds {name} of the LSTM at {path!r} twice, compiled and not")
+            raise FormatError(f"{source} holds {name} of the LSTM at {quoted(path)} twice, compiled and not")
         group.tensors[name] = tensor
     return groups
 
@@ -172,15 +176,18 @@ class _Surroundings:
     def embedding(self, group: _Group, width: int) -> Float[np.ndarray, "symbol feature"] | None:
         fit = [path for path in self.paths if self._may_embed(path, width) and self._stands(path, group, behind=False)]
         chosen = [path for path in fit if self._is_called_embedding(path)] or fit
-        return self.tensors[f"{chosen[0]}weight"].read() if len(chosen) == 1 else None
+        return self._values(f"{chosen[0]}weight") if len(chosen) == 1 else None
 
     def head(self, group: _Group, width: int, input_size: int) -> Head | None:
         fit = [path for path in self.paths if self._may_be_head(path, width, input_size)]
         fit = [path for path in fit if self._stands(path, group, behind=True)]
         if len(fit) != 1:
             return None
-        bias = self.tensors.get(f"{fit[0]}bias")
-        return Head(self.tensors[f"{fit[0]}weight"].read(), None if bias is None else bias.values(f"{fit[0]}bias"))
+        bias = f"{fit[0]}bias"
+        return Head(self._values(f"{fit[0]}weight"), self._values(bias) if bias in self.tensors else None)
+
+    def _values(self, name: str) -> np.ndarray:
+        return self.tensors[name].values(quoted(name))
 
     def _may_embed(self, path: str, width: int) -> bool:
         symbols, features = self.tensors[f"{path}weight"].shape
@@ -212,10 +219,3 @@ class _Surroundings:
 def _unwrapped(name: str) -> str:
     """Without what torch.compile puts in front of each module that it compiled."""
     return re.sub(r"(^|\.)_orig_mod\.", r"\1", name)
-
-
-def _list(names: Iterable[str]) -> str:
-    all_names = sorted(names)
-    rest = len(all_names) - _SHOWN
-    # repr: a name from a damaged file may hold line breaks.
-    return ", ".join(map(repr, all_names[:_SHOWN])) + (f" and {rest} more" if rest > 0 else "") or "(none)"

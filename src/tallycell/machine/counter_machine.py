@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tallycell.errors import InputError, ParameterError
+from tallycell.wording import listed, quoted
 
 FAIL = -1  # the state from which nothing leads away
 FAIL_NAME = "fail"
@@ -100,10 +101,11 @@ class CounterMachine:
         object.__setattr__(self, "constants", constants)
         if len(constants) != len(self.counters) or any(list(ks) != sorted(set(ks)) for ks in constants):
             raise ParameterError(
-                f"constants are {constants}; give one tuple in ascending order for each of the counters {self.counters}"
+                f"constants are {quoted(constants)}; give one tuple in ascending order for each of the counters "
+                f"{quoted(self.counters)}"
             )
         if self.decision not in get_args(Decision):
-            raise ParameterError(f"decision is {self.decision!r}; it is 'argmax' or 'threshold'")
+            raise ParameterError(f"decision is {quoted(self.decision)}; it is 'argmax' or 'threshold'")
         shape = (len(self.states), len(self.alphabet), self.views)
         if math.prod(shape) * max(len(self.counters), 1) > MOST_SITUATIONS:
             raise ParameterError(
@@ -127,9 +129,9 @@ class CounterMachine:
     def _names(self, name: str) -> tuple[str, ...]:
         found = tuple(getattr(self, name))
         if not all(isinstance(one, str) and one for one in found) or len(set(found)) < len(found):
-            raise ParameterError(f"the {name} of a machine must be distinct texts; got {found}")
+            raise ParameterError(f"the {name} of a machine must be distinct texts; got {quoted(found)}")
         if any("\ud800" <= character <= "\udfff" for one in found for character in one):
-            raise ParameterError(f"the {name} of a machine must be texts that a file can hold; got {found}")
+            raise ParameterError(f"the {name} of a machine must be texts that a file can hold; got {quoted(found)}")
         if not found and name != "counters":
             raise ParameterError(f"a machine needs at least one of its {name}")
         if name == "states" and FAIL_NAME in found:
@@ -245,7 +247,7 @@ class CounterMachine:
             If it has no such output, or a symbol is not in the alphabet.
         """
         if "accept" not in self.outputs:
-            raise InputError(f"this machine says {', '.join(self.outputs)}, never 'accept'; look at says(run(...))")
+            raise InputError(f"this machine says {listed(self.outputs)}, never 'accept'; look at says(run(...))")
         return "accept" in self.says(self.run(symbols))
 
     def encode(self, symbols: Sequence[str]) -> list[int]:
@@ -259,7 +261,9 @@ class CounterMachine:
         index = {symbol: k for k, symbol in enumerate(self.alphabet)}
         for place, symbol in enumerate(symbols):
             if symbol not in index:
-                raise InputError(f"symbol {symbol!r} at position {place} is not in the alphabet {self.alphabet}")
+                raise InputError(
+                    f"symbol {quoted(symbol)} at position {place} is not in the alphabet {quoted(self.alphabet)}"
+                )
         return [index[symbol] for symbol in symbols]
 
     # ---- as a value --------------------------------------------------------------------------------------------------

@@ -4,17 +4,12 @@ All three are loops over every step of every sequence, which NumPy cannot do at 
 to step. The compiled code lets other threads run, so that several cells are read side by side.
 """
 
-from collections.abc import Callable
-from typing import Any, cast
-
-import numba
 import numpy as np
 
-# Numba is untyped: what it compiles is given a type here, at the edge.
-_compile = cast(Callable[[Callable[..., Any]], Callable[..., Any]], numba.njit(cache=True, nogil=True))
+from tallycell.kernels.cpu.compiling import compiled
 
 
-@_compile
+@compiled
 def run_tally(write_codes, keep_codes, writes, keeps, start, c_0):  # type: ignore[no-untyped-def]
     """Give the tally after every step: ``tally' = keeps[keep code] * tally + writes[write code]``, from ``c_0``."""
     tally = np.empty(len(write_codes))
@@ -26,7 +21,7 @@ def run_tally(write_codes, keep_codes, writes, keeps, start, c_0):  # type: igno
     return tally
 
 
-@_compile
+@compiled
 def squared_error(write_codes, keep_codes, writes, keeps, start, c_0, target):  # type: ignore[no-untyped-def]
     """Sum over the steps of (target - tally)²."""
     total = 0.0
@@ -38,7 +33,7 @@ def squared_error(write_codes, keep_codes, writes, keeps, start, c_0, target):  
     return total
 
 
-@_compile
+@compiled
 def normal_equations(write_codes, keep_codes, writes, keeps, start, c_0, target):  # type: ignore[no-untyped-def]
     """Squared error, JᵀJ and Jᵀ(target - tally), J the derivative of tally + intercept by (writes, keeps, intercept).
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from tallycell.reading.cells import Cell
 from tallycell.reading.tally import GOOD_ENOUGH, Tally, is_constant, lloyd_levels, middle, nearest_level
 from tallycell.reading.triggers import Trigger
+from tallycell.wording import shown
 
 Role = Literal["counter", "timer", "flag", "leaky integrator", "memoryless", "mixed", "constant"]
 ROLES: tuple[Role, ...] = ("counter", "timer", "flag", "leaky integrator", "memoryless", "mixed", "constant")
@@ -147,7 +148,7 @@ def sentence_of(
         "memoryless": f"Keeps nothing, shows each write: {rest}",
         "mixed": f"{_no_counter(tally)}: {rest}",
     }[role]
-    along = f"; follows {follows.quantity} (r = {follows.correlation:+.2f})" if follows else ""
+    along = f"; follows {shown(follows.quantity)} (r = {follows.correlation:+.2f})" if follows else ""
     return f"{opening}{along}."
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from tallycell.errors import InputError
 from tallycell.names import FEATURE, SEQUENCE, TIME
+from tallycell.wording import quoted, shown
 
 RAREST = 5  # a stimulus seen less often triggers nothing that could be told from chance
 ABOVE_CHANCE = 3.0  # standard deviations
@@ -108,7 +109,7 @@ class Stimuli:
 
 def say_symbol(symbol: str) -> str:
     """Say a symbol aloud: blanks by their names, others in quotes."""
-    return SPOKEN.get(symbol, symbol if symbol.startswith("<") and len(symbol) > 1 else repr(symbol))
+    return SPOKEN.get(symbol, shown(symbol) if symbol.startswith("<") and len(symbol) > 1 else quoted(symbol))
 
 
 def read_tokens(
@@ -156,13 +157,13 @@ def feature_stimuli(trace: xr.Dataset, sequence: np.ndarray, position: np.ndarra
     if "x" not in trace:
         return None
     x = trace["x"].transpose(SEQUENCE, TIME, FEATURE).to_numpy()[sequence, position]
-    names = [name if isinstance(name, str) else f"x[{name}]" for name in trace[FEATURE].to_numpy().tolist()]
+    names = [shown(name) if isinstance(name, str) else f"x[{name}]" for name in trace[FEATURE].to_numpy().tolist()]
     return _extremes(names, x)
 
 
 def quantity_stimuli(quantities: Mapping[str, Float[np.ndarray, " step"]]) -> Stimuli | None:
     """Stimuli of known quantities, high and low, as of input features. None if there are none."""
-    return _extremes(list(quantities), np.stack(list(quantities.values()), axis=1)) if quantities else None
+    return _extremes(list(map(shown, quantities)), np.stack(list(quantities.values()), axis=1)) if quantities else None
 
 
 def _extremes(names: list[str], x: Float[np.ndarray, "step feature"]) -> Stimuli:

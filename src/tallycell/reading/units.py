@@ -19,6 +19,7 @@ from tallycell.reading.cells import Cell, iterate_cells, order_of_reading
 from tallycell.reading.roles import ROLES, Behaviour, Follows, Role, behaviour_of, role_of, sentence_of
 from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, Tally, choose_rung, climb, is_constant
 from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, quantity_stimuli, read_tokens, symbol_stimuli
+from tallycell.wording import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +132,7 @@ class Reading:
             if unit.label == label:
                 return unit
         raise InputError(
-            f"no unit {label!r}; give LAYER.UNIT, from {self.units[0].label} to {self.units[-1].label} "
+            f"no unit {quoted(label)}; give LAYER.UNIT, from {self.units[0].label} to {self.units[-1].label} "
             "(an r behind it for the reverse direction)"
         )
 
@@ -339,7 +340,9 @@ def _by_sequence(name: str, values: Any, trace: xr.Dataset) -> np.ndarray:
     if array.ndim == 1 and expected[0] == 1:
         array = array[np.newaxis]
     if array.shape != expected:
-        raise InputError(f"quantity {name!r} has shape {np.shape(values)}, expected (sequence, time) = {expected}")
+        raise InputError(
+            f"quantity {quoted(name)} has shape {np.shape(values)}, expected (sequence, time) = {expected}"
+        )
     return array
 
 

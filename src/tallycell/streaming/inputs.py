@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tallycell.errors import InputError
-from tallycell.loaders.files import one_line
+from tallycell.wording import one_line
 
 Array = Any  # a NumPy array, or a CPU tensor of torch
 

@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from tallycell.errors import FormatError, InputError, MissingExtraError, ParameterError
-from tallycell.loaders.files import first_bytes, one_line, write_in_place
+from tallycell.files import first_bytes, write_file
 from tallycell.parameters import LayerParameters, LSTMParameters
+from tallycell.wording import one_line
 
 VERSION = 1
 _KEY, _FORMAT = "tallycell", "lstm_state"
@@ -152,7 +153,7 @@ class LSTMState:
             If the file cannot be written.
         """
         words = {_KEY: json.dumps({"version": VERSION, "format": _FORMAT})}
-        write_in_place(Path(path), to_bytes({"h": self.h, "c": self.c}, words))
+        write_file(Path(path), to_bytes({"h": self.h, "c": self.c}, words))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "LSTMState":

@@ -9,6 +9,7 @@ import xarray as xr
 from tallycell.errors import InputError, TallycellError
 from tallycell.loaders.torch.objects import is_module, lstm_modules
 from tallycell.trace.watched import Watched
+from tallycell.wording import listed, quoted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,13 +26,13 @@ class Captured(Mapping[str, xr.Dataset]):
 
     def __getitem__(self, path: str) -> xr.Dataset:
         if path not in self._watched:
-            raise InputError(f"no LSTM at {path!r}; the model has them at {', '.join(map(repr, self._watched))}")
+            raise InputError(f"no LSTM at {quoted(path)}; the model has them at {listed(self._watched)}")
         if not self._watched[path].calls:
-            raise InputError(f"the LSTM at {path!r} was not called; run the model inside the with block")
+            raise InputError(f"the LSTM at {quoted(path)} was not called; run the model inside the with block")
         try:
             return self._watched[path].trace()
         except TallycellError as error:
-            raise type(error)(f"LSTM at {path!r}: {error}") from None
+            raise type(error)(f"LSTM at {quoted(path)}: {error}") from None
 
     def __iter__(self) -> Iterator[str]:
         return (path for path, watched in self._watched.items() if watched.calls)
@@ -43,7 +44,7 @@ class Captured(Mapping[str, xr.Dataset]):
         return path in set(self)
 
     def __repr__(self) -> str:
-        calls = (f"{path!r}: {watched.calls} calls" for path, watched in self._watched.items())
+        calls = (f"{quoted(path)}: {watched.calls} calls" for path, watched in self._watched.items())
         return f"Captured({', '.join(calls)})"
 
 

@@ -30,6 +30,7 @@ from tallycell.names import (
     UNIT,
 )
 from tallycell.parameters import Activations, ForgetGate, LSTMParameters
+from tallycell.wording import quoted
 
 SCHEMA_VERSION = "1"
 SLOTS = ("gate", "cell", "hidden")
@@ -213,8 +214,8 @@ def _rebuild(entry: Mapping[str, Any]) -> Activation:
 
     def unknown(*_: object) -> NoReturn:
         raise ActivationError(
-            f"the trace knows range and limits of activation {name!r} but not its values; register_activation it in "
-            "this process, as it was where the trace was recorded"
+            f"the trace knows range and limits of activation {quoted(name)} but not its values; register_activation "
+            "it in this process, as it was where the trace was recorded"
         )
 
     stated = Activation(name, unknown, unknown, constants=constants)
@@ -227,7 +228,7 @@ def _json_list(attrs: Mapping[Any, Any], name: str) -> list[Any]:
     except (TypeError, ValueError):
         entries = None
     if not isinstance(entries, list):
-        raise TraceError(f"attribute {name} of the trace is {attrs.get(name)!r}; expected JSON, a list")
+        raise TraceError(f"attribute {name} of the trace is {quoted(attrs.get(name))}; expected JSON, a list")
     return entries
 
 
@@ -236,17 +237,19 @@ def _check_attrs(attrs: Mapping[Any, Any]) -> None:
         raise TraceError("the dataset has no attribute schema_version, so it is not a trace; record_trace makes one")
     if attrs["schema_version"] != SCHEMA_VERSION:
         raise TraceError(
-            f"the trace has schema_version {attrs['schema_version']!r}, this tallycell reads {SCHEMA_VERSION!r}; "
-            "use the tallycell that wrote it, or a newer one"
+            f"the trace has schema_version {quoted(attrs['schema_version'])}, this tallycell reads "
+            f"{quoted(SCHEMA_VERSION)}; use the tallycell that wrote it, or a newer one"
         )
     if missing := [name for name in ("tallycell_version", "activations", "forget_gate") if name not in attrs]:
         raise TraceError(f"the trace has no attribute {', '.join(missing)}; the schema requires it")
     if attrs["forget_gate"] not in get_args(ForgetGate):
-        raise TraceError(f"attribute forget_gate is {attrs['forget_gate']!r}; it is one of 'own', 'coupled', 'none'")
+        raise TraceError(
+            f"attribute forget_gate is {quoted(attrs['forget_gate'])}; it is one of 'own', 'coupled', 'none'"
+        )
     for name in ("clip_pre", "clip_cell"):
         bound = attrs.get(name, 1.0)
         if isinstance(bound, bool) or not isinstance(bound, int | float | np.number) or not bound > 0:
-            raise TraceError(f"attribute {name} is {bound!r}; expected a positive number, or no such attribute")
+            raise TraceError(f"attribute {name} is {quoted(bound)}; expected a positive number, or no such attribute")
 
 
 def _check_variables(trace: xr.Dataset) -> None:

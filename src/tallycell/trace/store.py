@@ -6,10 +6,6 @@ write leaves what was there before.
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,10 @@ import numpy as np
 import xarray as xr
 
 from tallycell.errors import FormatError, MissingExtraError, TraceError
+from tallycell.files import replacing, require_file, require_folder
 from tallycell.names import SEQUENCE, TIME
 from tallycell.trace.schema import ALWAYS, RECORDED, validate_trace
+from tallycell.wording import one_line
 
 _CHUNK_BYTES = 2**25  # of the widest variable: large enough to read fast, small enough for many workers at once
 
@@ -49,25 +47,43 @@ def save_trace(trace: xr.Dataset, path: str | os.PathLike[str]) -> None:
     >>> from tallycell import LSTMParameters, record_trace
     >>> weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
     >>> trace = record_trace(LSTMParameters(weights), np.zeros((5, 3)))
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_trace(trace, f"{folder}/trace.zarr")
     ...     open_trace(f"{folder}/trace.zarr").identical(trace)
     True
     """
-    _require_zarr()
+    require_trace_place(path)
     validate_trace(trace)
     target = Path(path).resolve()
-    if os.path.lexists(target) and not _is_trace_store(target):
-        raise FormatError(f"{path} exists and is not a trace store; it is left as it is: choose another path")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _swapped_in(target) as fresh:
+    with replacing(Path(path)) as fresh:
         try:
             # Empty chunks are written too: only then is a chunk that is not there a sign of damage.
             _storable(trace).to_zarr(fresh, mode="w-", zarr_format=3, consolidated=False, write_empty_chunks=True)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise TraceError(
-                f"the trace cannot be kept as Zarr: {_one_line(error)}; drop or rename what is named"
+                f"the trace cannot be kept as Zarr: {_said(error)}; drop or rename what is named"
             ) from error
+
+
+def require_trace_place(path: str | os.PathLike[str]) -> None:
+    """Try whether a trace can be written at a path, before the work that would be lost.
+
+    Raises
+    ------
+    FormatError
+        If something else than a trace is there.
+    InputError
+        If its folder, or the nearest one above it that is there, takes no file.
+    MissingExtraError
+        If zarr or dask is not installed.
+    """
+    _require_zarr()
+    target = Path(path).resolve()
+    if os.path.lexists(target) and not _is_trace_store(target):
+        raise FormatError(f"{path} exists and is not a trace store; it is left as it is: choose another path")
+    require_folder(next(folder for folder in target.parents if folder.exists()), Path(path))
 
 
 def open_trace(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -98,15 +114,18 @@ def open_trace(path: str | os.PathLike[str]) -> xr.Dataset:
     if not (Path(path) / "zarr.json").is_file():
         there = "a store of Zarr format 3 has a file zarr.json" if os.path.lexists(path) else "nothing is there"
         raise FormatError(f"{path} is not a trace store: {there}; save_trace writes one")
+    for folder, _, names in os.walk(path):
+        for name in names:
+            require_file(Path(folder, name), what="a trace store")
     try:
+        missing = _missing_chunks(Path(path))
         trace: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks={})
         trace = trace[sorted(trace.data_vars, key=_schema_order)]  # Zarr lists them in any order
         trace = trace.assign({name: trace[name].load() for name in ALWAYS if name in trace})
         trace = trace.assign_coords({name: _unicode(coord.load().variable) for name, coord in trace.coords.items()})
-        missing = _missing_chunks(path)
     except Exception as error:
         # Zarr, numcodecs and json each raise their own kinds on a damaged file; none of them is for the user.
-        raise FormatError(f"the store at {path} is damaged: {_one_line(error)}; record and save it again") from error
+        raise FormatError(f"the store at {path} is damaged: {_said(error)}; record and save it again") from error
     if missing:
         raise FormatError(f"the store at {path} is damaged: {', '.join(missing)} lack chunks; record and save it again")
     validate_trace(trace)
@@ -119,9 +138,8 @@ def _require_zarr() -> None:
             raise MissingExtraError(package, "scale")
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__} {text[:200]}".strip()
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__} {one_line(error)}"
 
 
 def _is_trace_store(path: Path) -> bool:
@@ -133,25 +151,6 @@ def _is_trace_store(path: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return {"schema_version", "tallycell_version", "activations"} <= set(attrs) and kinds <= {"array"}
-
-
-@contextmanager
-def _swapped_in(target: Path) -> Iterator[Path]:
-    """Give a fresh path beside the target, and put what was written there in the target's place at the end."""
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    fresh, former = beside / "fresh", beside / "former"
-    try:
-        yield fresh
-        if target.exists():
-            target.rename(former)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if former.exists():
-                former.rename(target)
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _storable(trace: xr.Dataset) -> xr.Dataset:
@@ -192,9 +191,12 @@ def _unicode(coord: xr.Variable) -> xr.Variable:
     return xr.Variable(coord.dims, np.array(coord.values.tolist(), dtype=np.str_), coord.attrs)
 
 
-def _missing_chunks(path: str | os.PathLike[str]) -> list[str]:
-    """Arrays of a store that have fewer chunks than they should; Zarr would read those as its fill value."""
+def _missing_chunks(path: Path) -> list[str]:
+    """Arrays of a store that have fewer chunks than they should; Zarr would read those as its fill value.
+
+    Each is opened by itself: where one of a group is damaged, the tasks of the others print what becomes of them.
+    """
     import zarr
 
-    group = zarr.open_group(path, mode="r", use_consolidated=False)
-    return sorted(name for name, array in group.arrays() if array.nchunks_initialized < array.nchunks)
+    arrays = {one.name: zarr.open_array(one, mode="r") for one in sorted(path.iterdir()) if one.is_dir()}
+    return [name for name, array in arrays.items() if array.nchunks_initialized < array.nchunks]

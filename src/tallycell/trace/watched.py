@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 
 from tallycell.errors import InputError, TallycellError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.torch.objects import module_parameters
 from tallycell.names import FEATURE, LAYER, PARAMETER_KINDS, SEQUENCE, TIME, parameter_name
 from tallycell.parameters import LSTMParameters
 from tallycell.trace.calls import Call, drops_inside, random_state, read_call
 from tallycell.trace.record import record_trace
+from tallycell.wording import one_line
 
 if TYPE_CHECKING:
     import torch

@@ -2,18 +2,19 @@
 
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import first_bytes, one_line
+from tallycell.files import first_bytes
 from tallycell.loaders.keras.hdf5 import Hdf5File, open_hdf5
-from tallycell.loaders.tensors import check_unfolding
+from tallycell.loaders.zip_entries import check_entries, read_entry
+from tallycell.wording import one_line, quoted
 
 _MOST_JSON = 2**27  # bytes of a configuration or vocabulary; parsed, it takes some twenty times as much
+_PARTS = ("config.json", "metadata.json", "model.weights.h5")
 _VOCABULARY = "/vocabulary.txt"
 
 
@@ -67,35 +68,36 @@ def open_keras(path: Path) -> Iterator[KerasSource]:
 def _open_zip(path: Path) -> Iterator[KerasSource]:
     try:
         with zipfile.ZipFile(path) as archive:
-            config, metadata = (_json_of(archive, name, path) for name in ("config.json", "metadata.json"))
-            weights = _read(archive, "model.weights.h5", path)
-            names = [name for name in archive.namelist() if name.startswith("assets/") and name.endswith(_VOCABULARY)]
+            found = {info.filename: info for info in archive.infolist()}
+            words = [name for name in found if name.startswith("assets/") and name.endswith(_VOCABULARY)]
+            wanted = [found[name] for name in (*_PARTS, *words) if name in found]
+            check_entries(wanted, path.stat().st_size, path)
+            config, metadata = (_json_of(archive, found[name], path) for name in _PARTS[:2])
+            weights = read_entry(archive, found[_PARTS[2]], path)
             vocabularies = {
-                name.removeprefix("assets/").removesuffix(_VOCABULARY): _words(_read(archive, name, path, _MOST_JSON))
-                for name in names
+                name.removeprefix("assets/").removesuffix(_VOCABULARY): _words(_read(archive, found[name], path))
+                for name in words
             }
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError, KeyError) as error:
-        if isinstance(error, FormatError):
-            raise
+    except FormatError:
+        raise
+    except KeyError as error:
+        raise FormatError(f"{path} cannot be read as .keras: it has no entry {error}") from None
+    except Exception as error:  # a damaged zip makes zipfile raise almost anything
         raise FormatError(f"{path} cannot be read as .keras: {one_line(error)}") from None
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     with open_hdf5(weights, path) as file:
         yield KerasSource(file, config, version if isinstance(version, str) else None, vocabularies)
 
 
-def _read(archive: zipfile.ZipFile, name: str, path: Path, most: int | None = None) -> bytes:
-    info = archive.getinfo(name)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise FormatError(f"{path}: {name} is packed in a way that Keras does not use")
-    check_unfolding(info.file_size, path.stat().st_size, f"{path}: {name}")
-    if most is not None and info.file_size > most:
-        raise FormatError(f"{path}: {name} has {info.file_size} bytes, at most {most} are read")
-    with archive.open(info) as member:
-        return member.read(info.file_size)
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
+    """Read an entry of text, which takes more memory than its bytes once it is parsed."""
+    if info.file_size > _MOST_JSON:
+        raise FormatError(f"{path}: {quoted(info.filename)} has {info.file_size} bytes, at most {_MOST_JSON} are read")
+    return read_entry(archive, info, path)
 
 
-def _json_of(archive: zipfile.ZipFile, name: str, path: Path) -> object:
-    return _parse(_read(archive, name, path, _MOST_JSON).decode("utf-8", "replace"), f"{path}: {name}")
+def _json_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> object:
+    return _parse(_read(archive, info, path).decode("utf-8", "replace"), f"{path}: {info.filename}")
 
 
 def _parse(text: str, name: str) -> object:
@@ -103,7 +105,9 @@ def _parse(text: str, name: str) -> object:
         raise FormatError(f"{name} has {len(text)} characters, at most {_MOST_JSON} are read")
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise FormatError(f"{name} is JSON that is nested too deeply to be read") from None
+    except (ValueError, MemoryError) as error:
         raise FormatError(f"{name} is not JSON: {one_line(error)}") from None
 
 

@@ -69,16 +69,15 @@ def find_head(layers: Sequence[KerasLayer], weights: KerasWeights, key: str, *, 
     path, width = read
     activation = None
     if layers:
-        by_path = {layer.path: layer for layer in layers}
-        dense = (one for one in layers if one.kind == "Dense" and _reads(by_path, one, path))
-        found = next(dense, None)
+        readers = _readers_of(layers, path)
+        found = next((one for one in layers if one.kind == "Dense" and id(one) in readers), None)
         arrays = _arrays_of(found, weights) if found else {}
         stated = found.config.get("activation") if found else None
         activation = stated if isinstance(stated, str) and stated != "linear" else None
     else:
         arrays = _neighbour(weights, key, 1)
     kernel, bias = arrays.get("kernel"), arrays.get("bias")
-    if kernel is None or set(arrays) - {"kernel", "bias"} or len(kernel.shape) != 2 or kernel.shape[0] != width:
+    if kernel is None or arrays.keys() - {"kernel", "bias"} or len(kernel.shape) != 2 or kernel.shape[0] != width:
         return None
     if bias is not None and bias.shape != kernel.shape[1:]:
         return None
@@ -113,7 +112,8 @@ def find_vocabulary(layers: Iterable[KerasLayer], stored: Mapping[str, Sequence[
     unknown = config.get("num_oov_indices", 1)
     special = [] if padding is None else [padding]
     special += [config.get("oov_token", "[UNK]")] * (unknown if unknown in range(len(words)) else 1)
-    return tuple(map(str, words if words[: len(special)] == special else special + words))
+    all_words = words if words[: len(special)] == special else special + words
+    return tuple(map(str, all_words)) if all(isinstance(word, str | int | float) for word in all_words) else None
 
 
 def _source_of(by_path: Mapping[str, KerasLayer], path: str, kind: str) -> KerasLayer | None:
@@ -130,17 +130,21 @@ def _source_of(by_path: Mapping[str, KerasLayer], path: str, kind: str) -> Keras
     return None
 
 
-def _reads(by_path: Mapping[str, KerasLayer], layer: KerasLayer, path: str) -> bool:
-    """Whether a layer reads the output of the one at a path and nothing else, at most dropout between."""
-    seen: set[str] = set()
-    reads = layer.reads
-    while len(reads) == 1 and reads[0] not in seen:
-        if reads[0] == path:
-            return True
-        seen.add(reads[0])
-        between = by_path.get(reads[0])
-        reads = between.reads if between and between.kind in _PASSES else ()
-    return False
+def _readers_of(layers: Sequence[KerasLayer], path: str) -> set[int]:
+    """Layers, by id, that read the output of the one at a path and nothing else, at most dropout between."""
+    reading: dict[str, list[KerasLayer]] = {}
+    for layer in layers:
+        if len(layer.reads) == 1:
+            reading.setdefault(layer.reads[0], []).append(layer)
+    found: set[int] = set()
+    left, seen = [path], {path}
+    while left:
+        for layer in reading.get(left.pop(), ()):
+            found.add(id(layer))
+            if layer.kind in _PASSES and layer.path not in seen:
+                seen.add(layer.path)
+                left.append(layer.path)
+    return found
 
 
 def _arrays_of(layer: KerasLayer, weights: KerasWeights) -> Mapping[str, StoredArray]:

@@ -2,14 +2,20 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tallycell.activations import Activation, activation
 from tallycell.errors import ActivationError, FormatError
 from tallycell.parameters import Activations
+from tallycell.wording import listed, one_line, quoted, shown
 
+_MOST_LAYERS = 100_000
+_MOST_PATH = 1_024  # characters: nested models put their names in front of every layer's
+_MOST_READ = 64  # of what one layer reads; models that give on what they get could multiply it without end
+_MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 _LSTM_CELLS = ("LSTM", "CuDNNLSTM", "LSTMCell")
 _ACTIVATIONS = {
     "linear": ("identity", {}),
@@ -32,7 +38,7 @@ class KerasLayer:
     key
         Where its weights stand in a file of Keras 3, which goes by classes, not by names.
     reads
-        Paths of the layers whose output it reads.
+        Paths of the layers whose output it reads, the first of them if they are many.
     """
 
     path: str
@@ -49,7 +55,8 @@ class CellConfig:
     Attributes
     ----------
     names
-        By which its weights may be told in a file that goes by names, best first; one that ends in ``_`` begins a name.
+        By which its weights may be told in a file that goes by names, best first; ``forward_`` and ``backward_`` begin
+        a name.
     key
         Where they stand in a file of Keras 3.
     units
@@ -93,7 +100,7 @@ def list_layers(model: object) -> list[KerasLayer]:
     Raises
     ------
     FormatError
-        If it is not that.
+        If it is not that, or has far more layers, or longer paths, than any model.
 
     Examples
     --------
@@ -106,6 +113,8 @@ def list_layers(model: object) -> list[KerasLayer]:
     try:
         assert isinstance(model, Mapping)
         _flatten_model(model["config"], "", "", (), found)
+    except FormatError:
+        raise
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"the configuration is not that of a model of Keras ({type(error).__name__})") from None
     return found
@@ -126,18 +135,27 @@ def _flatten_model(
         classes[folder] += 1
         nodes = entry.get("inbound_nodes")
         if nodes is not None and kind != "InputLayer":
-            before = tuple(path for source in _names_read(nodes) for path in outputs.get(source, ()))
+            before = _outputs_of(_names_read(nodes), outputs)
         elif nodes is not None:
             before = reads
         before = outputs[name] = _flatten_layer(entry, path + name, place, before, found)
     named = [] if isinstance(config, list) else list(_names_read(config.get("output_layers", ())))
-    return tuple(path for name in named for path in outputs.get(name, ())) or before
+    return _outputs_of(named, outputs) or before
+
+
+def _outputs_of(names: Iterable[str], outputs: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(islice((path for name in names for path in outputs.get(name, ())), _MOST_READ))
 
 
 def _flatten_layer(
     entry: Mapping[str, Any], path: str, key: str, reads: tuple[str, ...], found: list[KerasLayer]
 ) -> tuple[str, ...]:
     kind, config = entry["class_name"], entry["config"]
+    if max(len(path), len(key)) > _MOST_PATH or len(found) >= _MOST_LAYERS:
+        raise FormatError(
+            f"the configuration has more than {_MOST_LAYERS} layers, or one whose path has more than {_MOST_PATH} "
+            "characters; it is not read"
+        )
     if isinstance(config, list) or isinstance(config.get("layers"), list):
         return _flatten_model(config, f"{path}/", f"{key}/", reads, found)
     if isinstance(config.get("layer"), Mapping) and kind != "Bidirectional":  # TimeDistributed and its like
@@ -189,10 +207,10 @@ def describe_lstm(layer: KerasLayer, version: str | None) -> LSTMConfig | None:
     """
     try:
         return _describe(layer, version)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, FormatError | ActivationError):
             raise
-        raise FormatError(f"its configuration is damaged ({type(error).__name__}: {error})") from None
+        raise FormatError(f"its configuration is damaged ({type(error).__name__}: {one_line(error)})") from None
 
 
 def _describe(layer: KerasLayer, version: str | None) -> LSTMConfig | None:
@@ -212,10 +230,13 @@ def _describe(layer: KerasLayer, version: str | None) -> LSTMConfig | None:
         return None
     if None in directions or any(len(cells or ()) != 1 for cells in directions):
         raise FormatError("a Bidirectional of other than one LSTM cell a direction cannot be expressed as one LSTM")
+    merge = config.get("merge_mode", "concat")
+    if merge not in _MERGE_MODES:
+        raise FormatError(f"its merge mode is {quoted(merge)}; known are concat, sum, mul, ave and null")
     return LSTMConfig(
         (tuple(cell for cells in directions for cell in cells or ()),),
         layer.kind,
-        merge=config.get("merge_mode", "concat"),
+        merge=merge,
         # Read backwards on both sides, a Bidirectional is one of the reversed sequence.
         reverse=bool(forward["config"].get("go_backwards")),
     )
@@ -234,19 +255,19 @@ def _cells(
         return _stacked_cells(config["cells"], f"{key}/cells", version)
     if kind not in _LSTM_CELLS:
         if "LSTM" in kind:
-            raise FormatError(f"it is a {kind}, whose equations are not those of an LSTM with matrices; not read")
+            raise FormatError(
+                f"it is a {shown(str(kind))}, whose equations are not those of an LSTM with matrices; not read"
+            )
         return None
     slots = {
         slot: _activation(config.get(name, default), version)
         for slot, name, default in (("gate", "recurrent_activation", "sigmoid"), ("cell", "activation", "tanh"))
     }
     name = str(config.get("name", ""))
-    place = key if kind == "LSTMCell" else f"{key}/cell"
-    return [
-        CellConfig(
-            (prefix + name, name, prefix), place, int(config["units"]), Activations(**slots, hidden=slots["cell"])
-        )
-    ]
+    place, units = key if kind == "LSTMCell" else f"{key}/cell", config["units"]
+    if not isinstance(units, int | float) or units != units // 1:
+        raise FormatError(f"it has {quoted(units)} units; expected a whole number")
+    return [CellConfig((prefix + name, name, prefix), place, int(units), Activations(**slots, hidden=slots["cell"]))]
 
 
 def _stacked_cells(entries: list[Any], key: str, version: str | None) -> Sequence[CellConfig] | None:
@@ -259,7 +280,7 @@ def _stacked_cells(entries: list[Any], key: str, version: str | None) -> Sequenc
         classes[folder] += 1
         cells += _cells(entry["class_name"], entry["config"], place, version) or ()
     if cells and len(cells) != len(entries):
-        raise FormatError(f"it stacks cells of different kinds, {', '.join(sorted(kinds))}; expected LSTMCell only")
+        raise FormatError(f"it stacks cells of different kinds, {listed(sorted(kinds))}; expected LSTMCell only")
     return cells or None
 
 
@@ -278,6 +299,6 @@ def _activation(stated: Any, version: str | None) -> Activation:
         return activation("hard_sigmoid_keras3" if int(major) >= 3 else "hard_sigmoid_keras2")
     if name not in _ACTIVATIONS:
         known = ", ".join(sorted([*_ACTIVATIONS, "hard_sigmoid"]))
-        raise FormatError(f"its activation {name!r} of Keras is not known here; known are {known}")
+        raise FormatError(f"its activation {quoted(name)} of Keras is not known here; known are {known}")
     ours, constants = _ACTIVATIONS[name]
     return activation(ours, **constants)

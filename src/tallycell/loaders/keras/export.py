@@ -8,6 +8,7 @@ from tallycell.errors import ParameterError
 from tallycell.layout import Layout
 from tallycell.names import GATES
 from tallycell.parameters import Activations, LayerParameters, LSTMParameters
+from tallycell.wording import quoted
 
 _KERAS_NAMES = {
     activation("identity"): "linear",
@@ -77,7 +78,9 @@ def _obstacles(params: LSTMParameters) -> list[str]:
 
 def _activation_obstacles(slots: Activations) -> list[str]:
     unknown: dict[Activation, None] = {slots.of(gate): None for gate in (*GATES, "c")}
-    wrong = [f"the activation {one!r}" for one in unknown if one not in _KERAS_NAMES]
+    wrong = [f"the activation {quoted(one)}" for one in unknown if one not in _KERAS_NAMES]
     if slots.cell != slots.hidden:
-        wrong.append(f"{slots.cell!r} for g with {slots.hidden!r} for c, where Keras has one activation for both")
+        wrong.append(
+            f"{quoted(slots.cell)} for g with {quoted(slots.hidden)} for c, where Keras has one activation for both"
+        )
     return wrong

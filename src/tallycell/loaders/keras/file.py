@@ -4,14 +4,14 @@ Only h5py is needed. A whole model states its layers as JSON, and nothing of it 
 file as code (Lambda) is passed over.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tallycell.errors import ActivationError, FormatError, ParameterError
-from tallycell.loaders.files import first_bytes
+from tallycell.files import first_bytes
 from tallycell.loaders.keras.archive import KerasSource, open_keras
 from tallycell.loaders.keras.around import find_embedding, find_head, find_vocabulary
 from tallycell.loaders.keras.config import CellConfig, KerasLayer, LSTMConfig, describe_lstm, list_layers
@@ -20,8 +20,8 @@ from tallycell.loaders.loaded_model import LoadedModel, Place
 from tallycell.loaders.tensors import stored_as
 from tallycell.names import parameter_name
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import listed, one_line, quoted, reasons
 
-_SHOWN = 8  # layers that an error names
 _Built = dict[str, tuple[LSTMParameters, Place]]
 
 
@@ -94,13 +94,13 @@ def _read_all(
             if described is not None:
                 built |= _build(layer, described, weights, taken)
         except (FormatError, ParameterError, ActivationError) as error:
-            refused[layer.path] = str(error)
+            refused[layer.path] = one_line(error)
             taken |= dict.fromkeys(weights.keys_of(layer), layer.path)
     for path, described in list_unnamed(weights, taken, source.file):
         try:
             built |= _build(KerasLayer(path, described.operator, {}, path, ()), described, weights, taken)
         except (FormatError, ParameterError) as error:
-            refused[path] = str(error)
+            refused[path] = one_line(error)
     keys = {path: key for key, path in reversed(taken.items())}
     stacks = {path: parameters for path, (parameters, _) in built.items()}
     return stacks, {path: place for path, (_, place) in built.items()}, refused, keys
@@ -150,7 +150,8 @@ def _parameters(
             ours = cell_weights(weights.groups[key])
             if len(ours["weight_ih"]) != 4 * cell.units:
                 raise FormatError(
-                    f"the configuration states {cell.units} units, its weights have {len(ours['weight_ih']) // 4}"
+                    f"the configuration states {quoted(cell.units)} units, its weights have "
+                    f"{len(ours['weight_ih']) // 4}"
                 )
             named |= {parameter_name(kind, layer, direction): weight for kind, weight in ours.items()}
     return LSTMParameters(named, tuple(cell.activations for cell in cells[0]))
@@ -163,7 +164,6 @@ def _width(parameters: LSTMParameters, place: Place) -> int:
 
 def _nothing(path: Path, weights: KerasWeights, refused: Mapping[str, str]) -> str:
     if refused:
-        return f"{path} holds no LSTM that can be read: " + "; ".join(f"{k!r}: {why}" for k, why in refused.items())
-    names: Iterator[str] = iter(weights.layer_names or sorted({key.partition("/")[0] for key in weights.groups}))
-    shown = [repr(name) for name, _ in zip(names, range(_SHOWN), strict=False)]
-    return f"{path} holds no LSTM; its first layers are {', '.join(shown) or '(none)'}"
+        return f"{path} holds no LSTM that can be read: {reasons(refused)}"
+    names = weights.layer_names or sorted({key.partition("/")[0] for key in weights.groups})
+    return f"{path} holds no LSTM; its first layers are {listed(names)}"

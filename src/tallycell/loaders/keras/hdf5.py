@@ -20,14 +20,15 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import FormatError, MissingExtraError, TallycellError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.tensors import check_size, check_unfolding, widen, widen_bfloat16
+from tallycell.wording import one_line, quoted
 
 if TYPE_CHECKING:
     import h5py
 
-_MOST_OBJECTS = 100_000  # groups and datasets of one file
+_MOST_OBJECTS = 250_000  # groups and datasets of one file
 _MOST_DEPTH = 32
+_MOST_LOOKED_AT = 2_000_000  # attributes of one name, once for each number of texts in them
 _ENTRY = 24  # bytes at least that a chunk takes in the file besides its content
 _FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}  # and their bytes
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # those of HDF5 itself that keep every bit
@@ -45,7 +46,7 @@ class StoredArray:
 
     shape: tuple[int, ...]
     dtype: str
-    _dataset: "h5py.Dataset"
+    _dataset: "h5py.h5d.DatasetID"
     _name: str
     _file_size: int
 
@@ -57,16 +58,20 @@ class StoredArray:
         FormatError
             If it is damaged, not all in the file, or of a dtype that is no float.
         """
+        import h5py
+
         with errors_of_h5py(self._name):
             self._check()
-            stored: np.ndarray = self._dataset[()]
+            stored = np.zeros(self.shape, self._dataset.dtype)
+            if stored.size:  # in the type that the file has, which takes less time than to ask for another
+                self._dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, stored, self._dataset.get_type())
             return widen_bfloat16(stored.view(np.uint16)) if self.dtype == "bfloat16" else widen(stored)
 
     def _check(self) -> None:
         if self.dtype not in _FLOATS:
             raise FormatError(f"{self._name} is of dtype {self.dtype}; expected floats")
-        identity = self._dataset.id
-        created, itemsize = identity.get_create_plist(), identity.get_type().get_size()
+        identity = self._dataset
+        created, itemsize = identity.get_create_plist(), identity.dtype.itemsize
         layout, size = created.get_layout(), math.prod(self.shape) * itemsize
         if created.get_external_count() or layout not in (0, 1, 2):  # compact, contiguous, chunked
             raise FormatError(f"{self._name} has its values in another file; only files that hold their own are read")
@@ -88,7 +93,7 @@ class StoredArray:
         chunk_size = math.prod(chunk) * itemsize
         check_unfolding(chunk_size, self._file_size, self._name)
         expected = math.prod(-(-length // step) for length, step in zip(self.shape, chunk, strict=True))
-        identity = self._dataset.id
+        identity = self._dataset
         if expected * _ENTRY > self._file_size or identity.get_num_chunks() != expected:
             raise FormatError(f"{self._name} is not all in the file: of its {expected} chunks some are missing")
         infos: list[Any] = []
@@ -123,35 +128,42 @@ class Hdf5File:
         self._seen: set[int] = set()  # groups by where they stand: one may hold itself
         self.groups: set[str] = set()
         self._objects = 0
-        self.arrays = dict(self._walk(file, "", 0))
+        self._places: dict[str, dict[bytes, list[int]]] = {}
+        self._lengths: dict[tuple[str, int], int] = {}
+        self._looked_at = 0
+        self.arrays = dict(self._walk(file["/"].id, "", 0))
         floats = [one for one in self.arrays.values() if one.dtype in _FLOATS]
         check_unfolding(sum(math.prod(one.shape) * _FLOATS[one.dtype] for one in floats), len(content), source)
 
-    def _walk(self, group: "h5py.Group", path: str, depth: int) -> Iterator[tuple[str, StoredArray]]:
+    def _walk(self, group: "h5py.h5g.GroupID", path: str, depth: int) -> Iterator[tuple[str, StoredArray]]:
+        """Go through a group by HDF5's own numbers: h5py's objects around them take most of the time for many."""
         import h5py
 
-        address = h5py.h5o.get_info(group.id).addr
+        address = h5py.h5o.get_info(group).addr
         if address in self._seen or depth > _MOST_DEPTH:
             return
         self._seen.add(address)
         self.groups.add(path.removesuffix("/"))
-        for name in group:
+        for stored_name in group:
+            name = stored_name.decode("utf-8", "surrogateescape")
             self._objects += 1
             if self._objects > _MOST_OBJECTS:
                 raise FormatError(f"{self._source} holds more than {_MOST_OBJECTS} objects; expected a model of Keras")
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise FormatError(f"{self._source}: {path + name!r} is a link to elsewhere, which is not followed")
-            item = group[name]
-            if isinstance(item, h5py.Group):
+            if group.links.get_info(stored_name).type != h5py.h5l.TYPE_HARD:
+                raise FormatError(
+                    f"{self._source}: {quoted(path + name)} is a link to elsewhere, which is not followed"
+                )
+            item = h5py.h5o.open(group, stored_name)
+            if isinstance(item, h5py.h5g.GroupID):
                 yield from self._walk(item, f"{path}{name}/", depth + 1)
-            elif isinstance(item, h5py.Dataset) and item.shape is not None:
-                yield path + name, self._array(path + name, item)
+            elif isinstance(item, h5py.h5d.DatasetID) and (shape := item.shape) is not None:
+                yield path + name, self._array(path + name, item, shape)
 
-    def _array(self, path: str, dataset: "h5py.Dataset") -> StoredArray:
+    def _array(self, path: str, dataset: "h5py.h5d.DatasetID", shape: tuple[int, ...]) -> StoredArray:
         dtype = dataset.dtype
         is_bfloat16 = dtype.kind == "V" and dtype.itemsize == 2 and self.text(path, "dtype") == "bfloat16"
         name = "bfloat16" if is_bfloat16 else dtype.newbyteorder("=").name
-        return StoredArray(dataset.shape, name, dataset, f"{self._source}: {path!r}", len(self._content))
+        return StoredArray(shape, name, dataset, f"{self._source}: {quoted(path)}", len(self._content))
 
     def text(self, path: str, attribute: str) -> str | None:
         """Give a text that stands beside a group or dataset; None if there is none."""
@@ -166,12 +178,13 @@ class Hdf5File:
         FormatError
             If it is damaged, or states more text than the file can hold.
         """
-        with errors_of_h5py(f"{self._source}: the attributes of {path or '/'!r}"):
+        with errors_of_h5py(f"{self._source}: the attributes of {quoted(path or '/')}"):
             attributes = self._file[path or "/"].attrs
             names = [attribute, *(f"{attribute}{k}" for k in range(len(attributes)))]
-            return [text for name in names if name in attributes for text in self._texts_of(attributes, name)]
+            found = (self._texts_of(attributes, name, attribute) for name in names if name in attributes)
+            return [text for texts in found for text in texts]
 
-    def _texts_of(self, attributes: "h5py.AttributeManager", name: str) -> list[str]:
+    def _texts_of(self, attributes: "h5py.AttributeManager", name: str, stem: str) -> list[str]:
         import h5py
 
         identity = attributes.get_id(name)
@@ -179,13 +192,19 @@ class Hdf5File:
         if not isinstance(kind, h5py.h5t.TypeStringID) or space.get_simple_extent_type() == h5py.h5s.NULL:
             return []  # Keras writes an empty list of names as numbers
         count = space.get_simple_extent_npoints()
-        size = self._stated_length(name, count) if kind.is_variable_str() else count * kind.get_size()
-        check_unfolding(size, len(self._content), f"{self._source}: the attribute {name!r}")
+        size = count * kind.get_size()
+        if kind.is_variable_str():
+            if (name, count) not in self._lengths:  # many objects have an attribute of this name
+                self._lengths[name, count] = self._stated_length(name, stem, count)
+            size = self._lengths[name, count]
+        check_unfolding(size, len(self._content), f"{self._source}: the attribute {quoted(name)}")
         values = np.asarray(attributes[name], dtype=object).ravel()
         return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
 
-    def _stated_length(self, name: str, count: int) -> int:
+    def _stated_length(self, name: str, stem: str, count: int) -> int:
         """Give the length of texts of variable length: HDF5 takes the memory before it looks whether they are there.
+
+        Which of the attributes of this name and count is meant is not known, so it is the longest.
 
         An attribute is one message: version, flags, sizes of name, type and shape, those three (in steps of 8 in
         version 1), and for each text four bytes of length, the address of its heap, and four bytes of its number there.
@@ -193,20 +212,32 @@ class Hdf5File:
         address = int(self._file.id.get_create_plist().get_sizes()[0])
         word = name.encode() + b"\0"
         lengths: list[int] = []
-        for found in re.finditer(re.escape(word), self._content):
+        places = self._places_of(stem).get(word, [])
+        self._looked_at += len(places)
+        if self._looked_at > _MOST_LOOKED_AT:
+            raise FormatError(f"{self._source} has the attribute {quoted(name)} in too many places and sizes")
+        for place in places:
             for version, header in ((1, 8), (2, 8), (3, 9)):
-                at = found.start() - header
+                at = place - header
                 if at < 0 or self._content[at] != version:
                     continue
                 sizes = struct.unpack_from("<HHH", self._content, at + 2)
                 step = 8 if version == 1 else 1
-                start = found.start() + sum(-(-size // step) * step for size in sizes)
+                start = place + sum(-(-size // step) * step for size in sizes)
                 if sizes[0] == len(word) and start + count * (address + 8) <= len(self._content):
                     stated = struct.unpack_from("<" + f"I{address + 4}x" * count, self._content, start)
                     lengths.append(sum(stated))
         if not lengths:
-            raise FormatError(f"{self._source}: the attribute {name!r} is damaged")
+            raise FormatError(f"{self._source}: the attribute {quoted(name)} is damaged")
         return max(lengths)
+
+    def _places_of(self, stem: str) -> dict[bytes, list[int]]:
+        """Where the words of a stem and a number stand in the file, which is looked through once for each stem."""
+        if stem not in self._places:
+            found = self._places.setdefault(stem, {})
+            for one in re.finditer(re.escape(stem.encode()) + rb"[0-9]*\0", self._content):
+                found.setdefault(one[0], []).append(one.start())
+        return self._places[stem]
 
 
 @contextmanager
@@ -271,4 +302,4 @@ def errors_of_h5py(name: str) -> Iterator[None]:
     except (TallycellError, AssertionError):
         raise
     except (MemoryError, Exception) as error:
-        raise FormatError(f"{name} cannot be read as HDF5: {one_line(error)[:200]}") from None
+        raise FormatError(f"{name} cannot be read as HDF5: {one_line(error)}") from None

@@ -1,8 +1,12 @@
 """Weights of Keras layers, in every way that Keras has written them to HDF5."""
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float
@@ -12,9 +16,12 @@ from tallycell.layout import Layout
 from tallycell.loaders.keras.config import CellConfig, KerasLayer, LSTMConfig
 from tallycell.loaders.keras.hdf5 import Hdf5File, StoredArray
 from tallycell.parameters import Activations
+from tallycell.wording import listed, quoted
 
 _NAME = re.compile(r"(?P<kind>.+?)(?P<copy>_\d+)?(?::\d+)?", re.S)  # kernel:0, and kernel_1:0 of a second cell
 _CELL_KINDS = {"kernel", "recurrent_kernel", "bias"}
+_DIRECTIONS = ("forward_", "backward_")  # how the names in a Bidirectional begin
+_ANY = "/"  # stands for any name: no name holds it
 _BY_NUMBER = {"0": "kernel", "1": "recurrent_kernel", "2": "bias"}
 
 
@@ -37,7 +44,7 @@ class KerasWeights:
     layer_names: tuple[str, ...]
     by_name: bool
 
-    def find(self, cell: CellConfig, path: str, taken: Iterable[str]) -> str:
+    def find(self, cell: CellConfig, path: str, taken: Mapping[str, str]) -> str:
         """Give where the weights of a cell stand.
 
         Parameters
@@ -47,7 +54,7 @@ class KerasWeights:
         path
             Of its layer.
         taken
-            What other cells have.
+            What other cells have, by where it stands.
 
         Raises
         ------
@@ -57,31 +64,62 @@ class KerasWeights:
         if cell.key in self.groups:
             return cell.key
         if not self.by_name:
-            raise FormatError(f"the file has no weights for it at {cell.key!r}")
+            raise FormatError(f"the file has no weights for it at {quoted(cell.key)}")
         top = path.partition("/")[0]
-        free = [key for key in self.lstm_keys() if key.partition("/")[0] == top and key not in set(taken)]
-        named = (key for word in filter(None, cell.names) for key in free if _is_called(key, word))
-        if found := next(named, None) or next(iter(free), None):
-            return found
-        raise FormatError(f"the file has no weights for it under {top!r}")
+        for word in (*filter(None, cell.names), _ANY):
+            if found := self._first_free(top, word, taken):
+                return found
+        raise FormatError(f"the file has no weights for it under {quoted(top)}")
 
-    def keys_of(self, layer: KerasLayer) -> list[str]:
+    def _first_free(self, top: str, word: str, taken: Mapping[str, str]) -> str | None:
+        """First cell of that name that no other has; what is taken stays so, and is not looked at again."""
+        waiting = self._cells.get((top, word), [])
+        while waiting and waiting[-1] in taken:
+            waiting.pop()
+        return waiting[-1] if waiting else None
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], list[str]]:
+        """Where the LSTM cells of each name stand, the first one last."""
+        return _by_name(reversed(self.lstm_keys))
+
+    @cached_property
+    def _all(self) -> dict[tuple[str, str], list[str]]:
+        return _by_name(self.groups)
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(f"{key}/" for key in self.groups)
+
+    def keys_of(self, layer: KerasLayer) -> Sequence[str]:
         """Where the weights of a layer stand, those of all its cells."""
         if not self.by_name:
-            return [key for key in self.groups if f"{key}/".startswith(f"{layer.key}/")]
+            return [key.removesuffix("/") for key in _beginning_with(f"{layer.key}/", self._sorted)]
         top, _, inner = layer.path.partition("/")
-        name = inner.rpartition("/")[2]
-        under = [key for key in self.groups if key.partition("/")[0] == top]
-        return [key for key in under if not inner or _is_called(key, name)]
+        return self._all.get((top, inner.rpartition("/")[2] or _ANY), ())
 
+    @cached_property
     def lstm_keys(self) -> list[str]:
-        """Where the weights of LSTM cells stand, as their shapes tell."""
+        """Where the weights of LSTM cells stand, as their shapes tell, in natural order."""
         return sorted((key for key, group in self.groups.items() if is_lstm(group)), key=natural_order)
 
 
-def _is_called(key: str, word: str) -> bool:
-    parts = key.split("/")[1:]
-    return any(part.startswith(word) for part in parts) if word.endswith("_") else word in parts
+def _by_name(keys: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Keys by the layer at the top and by each name below it, by how a direction's name begins, and all of a layer."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key in keys:
+        top, *below = key.split("/")
+        words = {*below, _ANY, *(begin for begin in _DIRECTIONS if any(part.startswith(begin) for part in below))}
+        for word in words:
+            found.setdefault((top, word), []).append(key)
+    return found
+
+
+def _beginning_with(start: str, ordered: Sequence[str]) -> Iterator[str]:
+    for k in range(bisect_left(ordered, start), len(ordered)):
+        if not ordered[k].startswith(start):
+            return
+        yield ordered[k]
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:
@@ -146,7 +184,7 @@ def is_cudnn(group: Mapping[str, StoredArray]) -> bool:
     return "bias" in group and group["bias"].shape == (2 * group["kernel"].shape[-1],)
 
 
-def list_unnamed(weights: KerasWeights, taken: Iterable[str], file: Hdf5File) -> Iterator[tuple[str, LSTMConfig]]:
+def list_unnamed(weights: KerasWeights, taken: Mapping[str, str], file: Hdf5File) -> Iterator[tuple[str, LSTMConfig]]:
     """Give what must be LSTMs by their weights alone, with Keras's default activations and merge mode.
 
     Parameters
@@ -163,16 +201,18 @@ def list_unnamed(weights: KerasWeights, taken: Iterable[str], file: Hdf5File) ->
     tuple
         Path, and what it is: an LSTM of one layer; a Bidirectional where two stand side by side, forward and backward.
     """
-    free = [key for key in weights.lstm_keys() if key not in set(taken)]
+    free = [key for key in weights.lstm_keys if key not in taken]
     order = {name: number for number, name in enumerate(weights.layer_names)}
     free.sort(key=lambda key: order.get(key.partition("/")[0], len(order)))
-    pairs = {forward: pair for forward in free if (pair := _backward_of(forward, free))}
+    ordered = sorted(f"{key}/" for key in free)
+    pairs = {forward: pair for forward in free if (pair := _backward_of(forward, ordered))}
     backwards = {backward for backward, _ in pairs.values()}
     short = {key: _short_path(pairs[key][1] if key in pairs else key, weights, file) for key in free}
+    times = Counter(short.values())
     for key in free:
         if key in backwards:
             continue
-        is_alone = list(short.values()).count(short[key]) - (key in pairs) <= 1
+        is_alone = times[short[key]] - (key in pairs) <= 1
         cells = [key, pairs[key][0]] if key in pairs else [key]
         made = tuple(
             CellConfig((), cell, weights.groups[cell]["recurrent_kernel"].shape[-2], Activations()) for cell in cells
@@ -181,15 +221,15 @@ def list_unnamed(weights: KerasWeights, taken: Iterable[str], file: Hdf5File) ->
         yield short[key] if is_alone else key, LSTMConfig((made,), operator, merge="concat" if key in pairs else None)
 
 
-def _backward_of(key: str, keys: Sequence[str]) -> tuple[str, str] | None:
+def _backward_of(key: str, ordered: Sequence[str]) -> tuple[str, str] | None:
     """Where the backward direction of a Bidirectional stands, and the Bidirectional itself."""
     parts = key.split("/")
     for k, part in enumerate(parts):
         if part.startswith("forward_"):
             around = "/".join(parts[:k])
             other = f"{around}/backward_{part.removeprefix('forward_')}".removeprefix("/")
-            found = [one for one in keys if f"{one}/".startswith(f"{other}/")]
-            return (found[0], around or key) if len(found) == 1 else None
+            found = list(islice(_beginning_with(f"{other}/", ordered), 2))
+            return (found[0].removesuffix("/"), around or key) if len(found) == 1 else None
     return None
 
 
@@ -221,9 +261,15 @@ def cell_weights(group: Mapping[str, StoredArray]) -> dict[str, Float[np.ndarray
         If there are further weights, which an LSTM cell of Keras does not have, or they are damaged.
     """
     if unknown := sorted(group.keys() - _CELL_KINDS):
-        raise FormatError(f"it has the weights {', '.join(map(repr, unknown))} besides those of Keras's LSTM; not read")
+        raise FormatError(f"it has the weights {listed(unknown)} besides those of Keras's LSTM; not read")
     if missing := sorted({"kernel", "recurrent_kernel"} - group.keys()):
         raise FormatError(f"it has no {' and no '.join(missing)}; the file is damaged or not whole")
+    if not is_lstm(group) or 0 in group["kernel"].shape:
+        shapes = [group[kind].shape for kind in ("kernel", "recurrent_kernel")]
+        raise FormatError(
+            f"its kernel has the shape {quoted(shapes[0])} and its recurrent kernel {quoted(shapes[1])}; expected "
+            "(inputs, 4 units) and (units, 4 units)"
+        )
     if len(group["kernel"].shape) != 2:
         raise FormatError("it is a convolutional LSTM, whose gates stand behind convolutions; not read")
     theirs = {"weight_ih": group["kernel"].read(), "weight_hh": group["recurrent_kernel"].read()}

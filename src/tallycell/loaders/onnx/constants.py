@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.onnx.graph import OWN_DOMAINS, OnnxModel, Scope, attributes_of
 from tallycell.loaders.onnx.tensors import read_tensor
+from tallycell.wording import MOST_QUOTED, one_line, quoted
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -84,7 +84,7 @@ class Constants:
         self._budget -= size
         if self._budget < 0:
             raise FormatError(
-                f"working out the weights of node {node.name[:80]!r} would take over {_GROWTH} times the bytes of the "
+                f"working out the weights of node {quoted(node.name)} would take over {_GROWTH} times the bytes of the "
                 "file"
             )
 
@@ -125,19 +125,24 @@ class Constants:
         if first is None:
             return None
         self._spend(node, [inputs[name] for name in node.input if name])
-        return Constant(_run(node, inputs, self._model.opset, k), first.stored_as, first.origin)
+        array = _run(node, inputs, self._model.opset, k)
+        return None if array.dtype.kind in "OSU" else Constant(array, first.stored_as, first.origin)  # texts
 
     def _spend(self, node: "NodeProto", inputs: list[np.ndarray]) -> None:
         """Refuse to make what the file cannot reasonably need; an operator's output is bounded before it runs."""
         elements = max(array.size for array in inputs)
+        whole = {name: value for name, value in attributes_of(node).items() if isinstance(value, int)}
         if node.op_type == "Concat":
             elements = sum(array.size for array in inputs)
         elif node.op_type == "Gather" and len(inputs) > 1:
-            data, axis = inputs[0], int(attributes_of(node).get("axis", 0))
+            data, axis = inputs[0], whole.get("axis", 0)
             along = data.shape[axis] if -data.ndim <= axis < data.ndim else 1
             elements = data.size // max(along, 1) * inputs[1].size
         elif node.op_type in ("Add", "Div", "Mul", "Sub", "DequantizeLinear"):
             elements = math.prod(max(sizes) for sizes in _aligned([array.shape for array in inputs]))
+            elements += sum(array.size for array in inputs[1:]) * max(whole.get("block_size", 0), 0)  # each is repeated
+        elif node.op_type == "Split":
+            elements += max(whole.get("num_outputs", 0), 0)
         self.charge(elements * max(array.itemsize for array in inputs), node)
 
 
@@ -164,8 +169,8 @@ def _run(node: "NodeProto", inputs: dict[str, np.ndarray], opset: int, k: int) -
             results: Any = ReferenceEvaluator(model).run(None, inputs)
         array = results[sum(bool(name) for name in node.output[:k])]
     except Exception as error:  # a damaged graph makes the reference implementation raise almost anything
-        reason = one_line(error)[:200]
-        raise FormatError(f"node {node.name[:80]!r} ({node.op_type}) cannot work on its constants: {reason}") from None
+        reason = one_line(error, most=MOST_QUOTED)
+        raise FormatError(f"node {quoted(node.name)} ({node.op_type}) cannot work on its constants: {reason}") from None
     if not isinstance(array, np.ndarray | np.generic):
-        raise FormatError(f"node {node.name[:80]!r} ({node.op_type}) makes no tensor")
+        raise FormatError(f"node {quoted(node.name)} ({node.op_type}) makes no tensor")
     return np.asarray(array)

@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tallycell.errors import FormatError
+from tallycell.errors import FormatError, ParameterError, TallycellError
 from tallycell.layout import Layout
 from tallycell.loaders.onnx.constants import Constant, Constants
-from tallycell.loaders.onnx.graph import Scope, attributes_of, operator_of
+from tallycell.loaders.onnx.graph import Scope, attributes_of, input_of, operator_of, output_of
 from tallycell.loaders.onnx.tracing import Tracing
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import quoted, shown
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
+_INPUTS = {"Add": 2, "Mul": 2, "Sigmoid": 1, "Tanh": 1}
 _TORCH_NAME = re.compile(r"(?P<path>.*?)\.?weight_(?P<kind>ih|hh)(?:_l\d+)?(?:_reverse)?", re.S)
 
 
@@ -96,10 +98,15 @@ class CellWeights:
 def find_cells(scope: Scope, nodes: "Iterable[NodeProto]", constants: Constants) -> Iterator[Cell]:
     """Give every step of an LSTM among the nodes of a graph."""
     for node in nodes:
-        if operator_of(node) == "Mul" and len(node.input) == 2:
+        if _is_whole(node, "Mul") and output_of(node, 0):
             cell = _match(scope, node, constants)
             if cell is not None:
                 yield cell
+
+
+def _is_whole(node: "NodeProto", operator: str) -> bool:
+    """Whether a node is of an operator, and has all that such a node reads, and no more."""
+    return operator_of(node) == operator and len(node.input) == _INPUTS[operator] and all(node.input)
 
 
 def _match(scope: Scope, node: "NodeProto", constants: Constants) -> Cell | None:
@@ -130,13 +137,11 @@ def _match(scope: Scope, node: "NodeProto", constants: Constants) -> Cell | None
 
 def _made(scope: Scope, name: str, operator: str) -> "NodeProto | None":
     node = scope.makers[name][0] if name in scope.makers else None
-    return node if node is not None and operator_of(node) == operator and all(node.input) else None
+    return node if node is not None and _is_whole(node, operator) else None
 
 
 def _pair(scope: Scope, mul: "NodeProto", *operators: str) -> "tuple[NodeProto, NodeProto] | None":
     """Makers of the two factors, in the order of the operators asked for."""
-    if len(mul.input) != 2:
-        return None
     for names in (tuple(mul.input), tuple(mul.input)[::-1]):
         first, second = (_made(scope, name, operator) for name, operator in zip(names, operators, strict=True))
         if first is not None and second is not None:
@@ -164,20 +169,25 @@ def _part(scope: Scope, name: str, constants: Constants) -> tuple[str, int] | No
         return None
     node, k = scope.makers[name]
     attributes = attributes_of(node)
+    whole = input_of(node, 0)
     if operator_of(node) == "Split" and len(node.output) == 4:
-        sizes = constants.array(scope, node.input[1]) if len(node.input) > 1 else attributes.get("split")
+        sizes = constants.array(scope, input_of(node, 1)) if input_of(node, 1) else attributes.get("split")
         even = sizes is None or len(set(np.ravel(sizes).tolist())) == 1
-        return (node.input[0], k) if even and attributes.get("axis", 0) != 0 else None
-    if operator_of(node) == "Slice" and len(node.input) >= 4:
-        start, axis = (constants.array(scope, node.input[j]) for j in (1, 3))
-        step = constants.array(scope, node.input[4]) if len(node.input) > 4 else np.ones(1)
-        if any(one is None or one.size != 1 for one in (start, axis, step)) or axis.item() == 0 or step.item() != 1:  # type: ignore[union-attr]
-            return None
-        return node.input[0], int(start.item())  # type: ignore[union-attr]
+        return (whole, k) if whole and even and attributes.get("axis", 0) != 0 else None
+    if operator_of(node) == "Slice":
+        start, axis = (_whole_number(constants.array(scope, input_of(node, j))) for j in (1, 3))
+        step = _whole_number(constants.array(scope, input_of(node, 4))) if input_of(node, 4) else 1
+        if whole and start is not None and axis not in (None, 0) and step == 1:
+            return whole, start
     return None
 
 
-def read_cells(cells: list[Cell], constants: Constants, tracing: Tracing) -> "list[CellWeights | FormatError]":
+def _whole_number(array: np.ndarray | None) -> int | None:
+    """Give the only number of an array, if it is a whole one."""
+    return int(array.item()) if array is not None and array.size == 1 and array.dtype.kind in "iu" else None
+
+
+def read_cells(cells: list[Cell], constants: Constants, tracing: Tracing) -> list[CellWeights | TallycellError]:
     """Give the weights of each cell, or why they cannot be told."""
     read: list[list[Product] | FormatError] = []
     for cell in cells:
@@ -185,14 +195,9 @@ def read_cells(cells: list[Cell], constants: Constants, tracing: Tracing) -> "li
             read.append(_products(cell, constants))
         except FormatError as error:
             read.append(error)
-    of_h: set[int] = set()  # arrays that are known to act on h, by id: the steps of an unrolled LSTM share them
-    for _ in range(2):  # what one step tells, another may need
-        for cell, products in zip(cells, read, strict=True):
-            if isinstance(products, list):
-                chosen = _which_reads_h(cell, products, cells, of_h, tracing)
-                of_h |= {id(chosen.weight.array)} if chosen else set()
-    results: list[CellWeights | FormatError] = []
-    known: dict[tuple[int, int], CellWeights | FormatError] = {}  # steps of an unrolled LSTM share one copy
+    of_h = _arrays_of_h(cells, read, tracing)
+    results: list[CellWeights | TallycellError] = []
+    known: dict[tuple[int, int], CellWeights | TallycellError] = {}  # steps of an unrolled LSTM share one copy
     for cell, products in zip(cells, read, strict=True):
         if isinstance(products, FormatError):
             results.append(products)
@@ -202,13 +207,26 @@ def read_cells(cells: list[Cell], constants: Constants, tracing: Tracing) -> "li
         if len(h) == len(x) == 1:
             key = (id(x[0].weight.array), id(h[0].weight.array))
             if key not in known:
-                constants.charge(x[0].weight.array.nbytes + h[0].weight.array.nbytes, cell.node)
-                known[key] = _weights(cell, x[0], h[0])
+                known[key] = _weights_or_reason(cell, x[0], h[0], constants)
             shared = known[key]
-            results.append(shared if isinstance(shared, FormatError) else replace(shared, x=x[0], h=h[0]))
+            results.append(shared if isinstance(shared, TallycellError) else replace(shared, x=x[0], h=h[0]))
         else:
             results.append(FormatError("it cannot be told which of its two projections reads h and which x"))
     return results
+
+
+def _arrays_of_h(cells: list[Cell], read: "list[list[Product] | FormatError]", tracing: Tracing) -> set[int]:
+    """Arrays that are known to act on h, by id: the steps of an unrolled LSTM share them."""
+    ends: dict[tuple[Scope, str], set[tuple[Scope, str]]] = {}  # by a cell state, where the h beside it comes from
+    for cell in cells:
+        ends.setdefault((cell.scope, cell.c), set()).add(tracing.source(cell.scope, cell.h))
+    of_h: set[int] = set()
+    for _ in range(2):  # what one step tells, another may need
+        for cell, products in zip(cells, read, strict=True):
+            if isinstance(products, list):
+                chosen = _which_reads_h(cell, products, ends, of_h, tracing)
+                of_h |= {id(chosen.weight.array)} if chosen else set()
+    return of_h
 
 
 def _products(cell: Cell, constants: Constants) -> list[Product]:
@@ -229,25 +247,38 @@ def _products(cell: Cell, constants: Constants) -> list[Product]:
             products.append(product)
             left += rest
         else:
-            raise FormatError(f"its pre-activations add up more than projections and biases: {operator} at {name!r}")
+            raise FormatError(
+                f"its pre-activations add up more than projections and biases: {shown(operator)} at {quoted(name)}"
+            )
         if len(products) + len(loose) + len(left) > 8:
             raise FormatError("its pre-activations add up more than two projections and their biases")
     if len(products) != 2:
         raise FormatError(f"its pre-activations are a sum of {len(products)} projections; expected those of x and h")
     for bias in loose:
         k = next((k for k, one in enumerate(products) if one.bias is None), 0)
-        products[k] = replace(products[k], bias=bias if products[k].bias is None else products[k].bias + bias)
+        products[k] = replace(products[k], bias=_sum_of(products[k].bias, bias))
     return products
+
+
+def _sum_of(bias: np.ndarray | None, other: np.ndarray) -> np.ndarray:
+    if bias is None:
+        return other
+    if bias.size != other.size or not {bias.dtype.kind, other.dtype.kind} <= set("fiu"):
+        raise FormatError(f"it adds biases of the shapes {bias.shape} and {other.shape}; expected one number a row")
+    with np.errstate(over="ignore", invalid="ignore"):  # refused as a weight that is not finite
+        return bias.reshape(-1) + other.reshape(-1)  # type: ignore[no-any-return]
 
 
 def _product(scope: Scope, node: "NodeProto", constants: Constants) -> tuple[Product, list[str]]:
     """Give the projection of a node, and what else the node adds to it."""
     attributes = attributes_of(node)
-    weight = constants.find(scope, node.input[1])
+    if not input_of(node, 0):
+        raise FormatError(f"its projection {quoted(node.name)} reads nothing")
+    weight = constants.find(scope, input_of(node, 1))
     if weight is None or weight.array.ndim != 2 or weight.array.dtype.kind != "f":
-        raise FormatError(f"the weights of its projection {node.name[:80]!r} are not constant")
+        raise FormatError(f"the weights of its projection {quoted(node.name)} are not constant")
     if attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
-        raise FormatError(f"its projection {node.name[:80]!r} is scaled or transposed")
+        raise FormatError(f"its projection {quoted(node.name)} is scaled or transposed")
     rest = [name for name in node.input[2:] if name]
     bias = constants.array(scope, rest[0]) if rest else None
     turned = not attributes.get("transB")
@@ -255,7 +286,11 @@ def _product(scope: Scope, node: "NodeProto", constants: Constants) -> tuple[Pro
 
 
 def _which_reads_h(
-    cell: Cell, products: list[Product], cells: list[Cell], of_h: set[int], tracing: Tracing
+    cell: Cell,
+    products: list[Product],
+    ends: dict[tuple[Scope, str], set[tuple[Scope, str]]],
+    of_h: set[int],
+    tracing: Tracing,
 ) -> Product | None:
     """Find the projection of h: by the names of the weights, or by where their inputs come from."""
     first, second = products
@@ -265,15 +300,24 @@ def _which_reads_h(
             return one
     sources = [tracing.source(cell.scope, one.value) for one in products]
     started = tracing.source(cell.scope, cell.c_0)
-    before = [tracing.source(other.scope, other.h) for other in cells if (other.scope, other.c) == started]
+    before = ends.get(started, set())
     from_state = [one for one, source in zip(products, sources, strict=True) if source == started or source in before]
     return from_state[0] if len(from_state) == 1 else None
 
 
-def _weights(cell: Cell, x: Product, h: Product) -> "CellWeights | FormatError":
+def _weights_or_reason(cell: Cell, x: Product, h: Product, constants: Constants) -> CellWeights | TallycellError:
+    try:
+        constants.charge(x.weight.array.nbytes + h.weight.array.nbytes, cell.node)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as a weight that is not finite
+            return _weights(cell, x, h)
+    except (FormatError, ParameterError) as error:
+        return error
+
+
+def _weights(cell: Cell, x: Product, h: Product) -> CellWeights:
     rows, hidden = h.matrix.shape
     if rows != 4 * hidden or x.matrix.shape[0] != rows:
-        return FormatError(
+        raise FormatError(
             f"its projections have the shapes {x.matrix.shape} of x and {h.matrix.shape} of h; expected "
             "(4 unit, feature) and (4 unit, unit)"
         )
@@ -281,8 +325,8 @@ def _weights(cell: Cell, x: Product, h: Product) -> "CellWeights | FormatError":
     theirs = {"weight_ih": x.matrix.astype(dtype), "weight_hh": h.matrix.astype(dtype)}
     biases = {"bias_ih": x.bias, "bias_hh": h.bias}
     for name, bias in biases.items():
-        if bias is not None and bias.size != rows:
-            return FormatError(f"it adds a bias of shape {bias.shape}; expected {rows} values")
+        if bias is not None and (bias.size != rows or bias.dtype.kind not in "fiu"):
+            raise FormatError(f"it adds a bias of {bias.dtype} of shape {bias.shape}; expected {rows} numbers")
         if any(one is not None for one in biases.values()):
             theirs[name] = np.zeros(rows, dtype) if bias is None else bias.reshape(-1).astype(dtype)
     ours = Layout(cell.order, biases=2 if "bias_ih" in theirs else 0).read(theirs)

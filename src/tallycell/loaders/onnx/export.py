@@ -8,9 +8,10 @@ import numpy as np
 
 from tallycell.activations import Activation
 from tallycell.errors import InputError, MissingExtraError, ParameterError
+from tallycell.files import write_file
 from tallycell.layout import Layout
-from tallycell.loaders.files import write_in_place
 from tallycell.parameters import Activations, LSTMParameters
+from tallycell.wording import quoted
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -97,7 +98,7 @@ def to_onnx(parameters: LSTMParameters, path: str | PathLike[str]) -> None:
     model = helper.make_model(
         graph, producer_name="tallycell", ir_version=_IR_VERSION, opset_imports=[helper.make_opsetid("", _OPSET)]
     )
-    write_in_place(Path(path), model.SerializeToString())
+    write_file(Path(path), model.SerializeToString())
 
 
 def _check(parameters: LSTMParameters) -> None:
@@ -110,7 +111,7 @@ def _check(parameters: LSTMParameters) -> None:
     if parameters.forget_gate == "none":
         wrong.append("forget_gate 'none'")
     names = {one.name for k in range(parameters.num_directions) for one in _in_slots(parameters.slots(k))}
-    wrong += [f"activation {name!r}" for name in sorted(names - _NAMES.keys() - _SPECIAL.keys())]
+    wrong += [f"activation {quoted(name)}" for name in sorted(names - _NAMES.keys() - _SPECIAL.keys())]
     if wrong:
         raise ParameterError(f"ONNX cannot express {', '.join(wrong)}; change the LSTM")
     if (size := sum(weight.nbytes for weight in parameters.weights.values())) > _MAX_BYTES:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.loaders.onnx.constants import Constants
 from tallycell.loaders.onnx.graph import OnnxModel, operator_of
 from tallycell.loaders.onnx.sites import Found, open_lstms
 from tallycell.loaders.onnx.tracing import find_embedding, find_head
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import one_line, reasons
 
 _OTHERS = ("GRU", "RNN", "com.microsoft.AttnLSTM")
 
@@ -67,8 +67,6 @@ def load_onnx(path: Path) -> LoadedModel:
         embedding, head = _around(found, constants)
     except RecursionError:
         raise FormatError(f"{path}: its graphs are nested or chained too deeply to be read") from None
-    except IndexError:  # by number, as ONNX has them
-        raise FormatError(f"{path}: a node has fewer inputs or outputs than its operator needs") from None
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
     places = {name: one.place for name, one in found.items() if name in stacks}
@@ -77,7 +75,7 @@ def load_onnx(path: Path) -> LoadedModel:
 
 def _nothing(model: OnnxModel, refused: dict[str, str]) -> str:
     if refused:
-        return "none of its LSTMs can be read: " + "; ".join(f"{name!r}, {why}" for name, why in refused.items())
+        return f"none of its LSTMs can be read: {reasons(refused)}"
     operators = [operator_of(node) for _, node in model.root.walk()]
     others = sorted({name for name in operators if name in _OTHERS})
     seen = f", only {', '.join(others)}" if others else f"; its {len(operators)} nodes hold none"

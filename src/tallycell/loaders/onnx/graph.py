@@ -1,6 +1,6 @@
 """The graphs of an ONNX file: parsed, functions set in, nodes in order of execution, names looked up."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.errors import FormatError, MissingExtraError
-from tallycell.loaders.files import first_bytes, one_line
+from tallycell.files import first_bytes
 from tallycell.loaders.onnx.tensors import external_sizes
+from tallycell.wording import listed, one_line, quoted
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -54,7 +55,7 @@ class Scope:
         """By name of a value, the nodes of this graph that read it."""
         found: dict[str, list[NodeProto]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(node.input):
+            for name in filter(None, dict.fromkeys(node.input)):
                 found.setdefault(name, []).append(node)
         return found
 
@@ -194,6 +195,23 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int) else [_plain(one) for one in value]
 
 
+def input_of(node: "NodeProto", k: int) -> str:
+    """Name of what a node reads, by number; empty where the node leaves it out, at the end or in between.
+
+    Examples
+    --------
+    >>> from onnx import helper
+    >>> [input_of(helper.make_node("Clip", ["x", "", "most"], ["y"]), k) for k in range(4)]
+    ['x', '', 'most', '']
+    """
+    return str(node.input[k]) if k < len(node.input) else ""
+
+
+def output_of(node: "NodeProto", k: int) -> str:
+    """Name of what a node makes, by number; empty where the node leaves it out."""
+    return str(node.output[k]) if k < len(node.output) else ""
+
+
 def operator_of(node: "NodeProto") -> str:
     """Name of a node's operator, with its domain unless that is ONNX's own."""
     return node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
@@ -227,7 +245,7 @@ def _in_order(graph: "GraphProto") -> "tuple[NodeProto, ...]":
     try:
         return tuple(nodes[k] for k in TopologicalSorter(dict(enumerate(needs))).static_order())
     except CycleError as error:
-        names = ", ".join(repr(nodes[k].name[:80]) for k in error.args[1][:4])
+        names = listed(nodes[k].name for k in error.args[1])
         raise FormatError(f"the graph runs in a circle, through the nodes {names}") from None
 
 
@@ -243,7 +261,7 @@ def _check_names(graph: "GraphProto") -> None:
     for node in graph.node:
         for name in filter(None, node.output):
             if name in made:
-                raise FormatError(f"two nodes make the value {name[:80]!r}")
+                raise FormatError(f"two nodes make the value {quoted(name)}")
             made.add(name)
         for _, held in _graphs_of(node):
             _check_names(held)
@@ -268,13 +286,11 @@ def _check_calls(proto: "ModelProto", path: Path) -> None:
                      .static_order())  # fmt: skip
     except CycleError:
         raise FormatError(f"{path}: a function of the model calls itself") from None
-    sizes: Mapping[tuple[str, str], int]
-    sizes = {}
-    for key in order:
-        sizes[key] = sum(sizes.get(called, 1) for called in calls[key])
-    total = sum(sizes.get(called, 1) for called in _called(proto.graph.node))
-    if total > _MAX_NODES:
-        raise FormatError(f"{path}: its functions come to {total} nodes; expected at most {_MAX_NODES}")
+    sizes: dict[tuple[str, str], int] = {}
+    for key in order:  # what is too large is not multiplied further, into numbers of any length
+        sizes[key] = min(sum(sizes.get(called, 1) for called in calls[key]), _MAX_NODES + 1)
+    if sum(sizes.get(called, 1) for called in _called(proto.graph.node)) > _MAX_NODES:
+        raise FormatError(f"{path}: its functions come to more than {_MAX_NODES} nodes; expected at most so many")
 
 
 def _called(nodes: Any) -> Iterator[tuple[str, str]]:

@@ -15,9 +15,10 @@ from tallycell.errors import FormatError
 from tallycell.layout import Layout
 from tallycell.loaders.loaded_model import Place
 from tallycell.loaders.onnx.constants import Constant, Constants
-from tallycell.loaders.onnx.graph import Scope, attributes_of, operator_of
+from tallycell.loaders.onnx.graph import Scope, attributes_of, input_of, operator_of
 from tallycell.names import parameter_name
 from tallycell.parameters import Activations, LSTMParameters
+from tallycell.wording import quoted, shown
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -70,6 +71,8 @@ def read_operator(scope: Scope, node: "NodeProto", constants: Constants) -> tupl
         If its weights depend on the model's inputs, do not fit together, or an attribute is none of ONNX's.
     """
     attributes = attributes_of(node)
+    if not input_of(node, 0):
+        raise FormatError("it has no X, the sequence that it reads")
     if operator_of(node) == "LSTM":
         weights, stored = _plain_weights(scope, node, constants)
     else:
@@ -99,7 +102,7 @@ def read_operator(scope: Scope, node: "NodeProto", constants: Constants) -> tupl
 def place_of(node: "NodeProto", stored_as: str | None, states: tuple[str | None, str | None]) -> Place:
     """Gather what the file says of an LSTM node besides its parameters."""
     reverse = attributes_of(node).get("direction") == "reverse"
-    return Place(node.op_type, stored_as, reverse, reads=node.input[0], state_inputs=states)
+    return Place(node.op_type, stored_as, reverse, reads=input_of(node, 0) or None, state_inputs=states)
 
 
 def activations_of(attributes: dict[str, Any], directions: int) -> tuple[Activations, ...]:
@@ -118,7 +121,7 @@ def activations_of(attributes: dict[str, Any], directions: int) -> tuple[Activat
     for name in names:
         defaults = CONSTANTS.get(str(name).lower())
         if defaults is None:
-            raise FormatError(f"its activation {str(name)[:80]!r} is none of ONNX's; those are {', '.join(CONSTANTS)}")
+            raise FormatError(f"its activation {quoted(str(name))} is none of ONNX's; those are {', '.join(CONSTANTS)}")
         made.append(activation(name, **{which: next(given[which], value) for which, value in defaults.items()}))
     return tuple(Activations(*made[3 * k : 3 * k + 3]) for k in range(directions))
 
@@ -142,6 +145,11 @@ def quantised_weights(scope: Scope, node: "NodeProto", constants: Constants) -> 
                 f"the scale of its {name} has shape {scale.shape} and the zero point {zero.shape}; expected "
                 f"{array.shape[:1]} or {array.shape[::2]}"
             )
+        if scale.dtype.kind != "f" or zero.dtype not in (np.int8, np.uint8):
+            raise FormatError(
+                f"the scale of its {name} is {scale.dtype} and the zero point {zero.dtype}; expected floating-point "
+                "numbers and 8-bit integers"
+            )
     return Quantised(w.array, r.array, *rest), w.stored_as
 
 
@@ -162,7 +170,7 @@ def _optional_weights(scope: Scope, node: "NodeProto", constants: Constants, lik
     """Biases and peepholes, where the node has them, in the dtype of the weights."""
     found = {}
     for k, name in ((3, "B"), (7, "P")):
-        if len(node.input) > k and node.input[k]:
+        if input_of(node, k):
             found[name] = _floating(_constant(scope, node, constants, k, name).array, name).astype(like.dtype)
     return found
 
@@ -174,14 +182,14 @@ def _floating(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _constant(scope: Scope, node: "NodeProto", constants: Constants, k: int, what: str) -> Constant:
-    name = node.input[k] if len(node.input) > k else ""
+    name = input_of(node, k)
     if not name:
         raise FormatError(f"it has no {what}")
     found = constants.find(scope, name)
     if found is None:
         made = scope.maker(name)
-        where = f"made by {operator_of(made[1])} at {made[1].name[:80]!r}" if made else "an input of the graph"
-        raise FormatError(f"its {what} is not constant: {name[:80]!r} is {where}")
+        where = f"made by {shown(operator_of(made[1]))} at {quoted(made[1].name)}" if made else "an input of the graph"
+        raise FormatError(f"its {what} is not constant: {quoted(name)} is {where}")
     return found
 
 
@@ -189,7 +197,7 @@ def _check_shapes(weights: dict[str, np.ndarray], attributes: dict[str, Any]) ->
     """Tell the number of directions; the sizes of all weights follow from it and from R."""
     direction = attributes.get("direction", "forward")
     if direction not in ("forward", "reverse", "bidirectional"):
-        raise FormatError(f"its direction is {str(direction)[:80]!r}; expected forward, reverse or bidirectional")
+        raise FormatError(f"its direction is {quoted(str(direction))}; expected forward, reverse or bidirectional")
     directions = 2 if direction == "bidirectional" else 1
     told = attributes.get("hidden_size", weights["R"].shape[-1] if weights["R"].ndim == 3 else 0)
     hidden = told if isinstance(told, int) else 0

@@ -9,7 +9,7 @@ from tallycell.errors import FormatError
 from tallycell.loaders.loaded_model import Place
 from tallycell.loaders.onnx.constants import Constants
 from tallycell.loaders.onnx.decomposed import Cell, find_cells, read_cells
-from tallycell.loaders.onnx.graph import OnnxModel, Scope, operator_of, parse
+from tallycell.loaders.onnx.graph import OnnxModel, Scope, input_of, operator_of, parse
 from tallycell.loaders.onnx.operator import OPERATORS, place_of, read_operator
 from tallycell.loaders.onnx.tracing import Tracing
 from tallycell.parameters import LSTMParameters
@@ -88,8 +88,6 @@ def open_lstms(path: Path) -> tuple[OnnxModel, Constants, dict[str, Found]]:
         return model, constants, _find(model, constants)
     except RecursionError:
         raise FormatError(f"{path}: its graphs are nested or chained too deeply to be read") from None
-    except IndexError:  # by number, as ONNX has them
-        raise FormatError(f"{path}: a node has fewer inputs or outputs than its operator needs") from None
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
 
@@ -100,7 +98,7 @@ def _find(model: OnnxModel, constants: Constants) -> dict[str, Found]:
     cells: list[tuple[int, Cell]] = []
     known: dict[tuple[object, ...], tuple[LSTMParameters | Exception, str | None]] = {}  # nodes may share weights
     for k, (scope, node) in enumerate(model.root.walk()):
-        if operator_of(node) in OPERATORS and node.input:
+        if operator_of(node) in OPERATORS:
             key = _weights_of(scope, node)
             if key not in known:
                 known[key] = _read(scope, node, constants)
@@ -126,32 +124,32 @@ def _read(scope: Scope, node: "NodeProto", constants: Constants) -> tuple[LSTMPa
 def _of_operator(
     scope: Scope, node: "NodeProto", read: tuple[LSTMParameters | Exception, str | None], tracing: Tracing
 ) -> Found:
-    inputs = (*node.input, *[""] * (8 - len(node.input)))
+    x, lengths, h_0, c_0 = (input_of(node, k) for k in (0, 4, 5, 6))
+    site = Site(scope, node, x, h_0, c_0, lengths)
     parameters, stored = read
-    h_0, c_0 = (tracing.model_input(scope, inputs[k]) for k in (5, 6))
-    site = Site(scope, node, inputs[0], inputs[5], inputs[6], inputs[4])
-    return Found(node.name.strip("/"), place_of(node, stored, (h_0, c_0)), parameters, (site,))
+    states = (tracing.model_input(scope, h_0), tracing.model_input(scope, c_0))
+    return Found(node.name.strip("/"), place_of(node, stored, states), parameters, (site,))
 
 
 def _of_cells(cells: list[tuple[int, Cell]], constants: Constants, tracing: Tracing) -> list[tuple[int, Found]]:
     """LSTMs that were taken apart; steps with the same weights are one, unrolled."""
     read = read_cells([cell for _, cell in cells], constants, tracing)
     found: dict[tuple[int, ...], tuple[int, Found]] = {}
+    sites: dict[tuple[int, ...], list[Site]] = {}
     for (k, cell), weights in zip(cells, read, strict=True):
         if isinstance(weights, Exception):
             found[k,] = k, Found(cell.node.name.strip("/"), Place("decomposed"), weights, ())
             continue
         key = (id(weights.x.weight.array), id(weights.h.weight.array))
         site = Site(cell.scope, cell.node, weights.x.value, weights.h.value, cell.c_0, "", (cell.h, cell.h, cell.c))
+        sites.setdefault(key, []).append(site)
         if key in found:
-            first, one = found[key]
-            found[key] = first, replace(one, sites=(*one.sites, site))
             continue
         h_0, c_0 = (tracing.model_input(cell.scope, name) for name in (weights.h.value, cell.c_0))
         place = Place("decomposed", weights.stored_as, reads=weights.x.value, state_inputs=(h_0, c_0))
         name = (weights.path or cell.node.name).strip("/")
-        found[key] = k, Found(name, place, weights.parameters, (site,))
-    return list(found.values())
+        found[key] = k, Found(name, place, weights.parameters, ())
+    return [(k, replace(one, sites=tuple(sites.get(key, ())))) for key, (k, one) in found.items()]
 
 
 def _by_path(found: list[Found]) -> dict[str, Found]:

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tallycell.errors import InputError, MissingExtraError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.onnx.graph import OnnxModel, Scope, operator_of
 from tallycell.loaders.onnx.sites import Found, Site, open_lstms
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import listed, one_line, quoted
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -145,7 +145,7 @@ def tap(
     if not calls and lstm is None:
         raise InputError(f"no LSTM of {source} ran: feeds holds no call, or the calls are without steps")
     if not calls:
-        raise InputError(f"the LSTM at {lstm!r} did not run: it stands in a branch that these feeds do not take")
+        raise InputError(f"the LSTM at {quoted(lstm)} did not run: it stands in a branch that these feeds do not take")
     return {name: _join(calls[id(one)]) for name, one in chosen.items() if id(one) in calls}
 
 
@@ -153,11 +153,11 @@ def _choose(found: dict[str, Found], lstm: str | None, source: Path) -> dict[str
     """LSTMs to tap; what cannot be tapped is an error only if it was asked for."""
     readable = {name: one for name, one in found.items() if isinstance(one.parameters, LSTMParameters)}
     if lstm is not None and lstm not in readable:
-        raise InputError(f"no LSTM at {lstm!r} can be tapped; {source} has them at {', '.join(map(repr, readable))}")
+        raise InputError(f"no LSTM at {quoted(lstm)} can be tapped; {source} has them at {listed(readable)}")
     wanted = {lstm: readable[lstm]} if lstm is not None else readable
     in_loops = {name for name, one in wanted.items() if any(_loop_around(site.scope) for site in one.sites)}
     if not wanted.keys() - in_loops:
-        names = ", ".join(map(repr, in_loops)) or "(none)"
+        names = listed(in_loops)
         raise InputError(
             f"{source} has nothing to tap: the LSTMs {names} run inside a loop, and tap reaches into If only"
         )
@@ -198,7 +198,7 @@ class _Wire:
             for what in ("x", "y"):
                 got[what] = got[what].reshape(1, -1, got[what].shape[-1])
             for what in ("h_0", "c_0", "h_n", "c_n"):
-                got[what] = np.broadcast_to(got[what], got["y"].shape[1:]).reshape(got["y"].shape)
+                got[what] = self._state(got[what], got["y"].shape, what)
         else:
             got["y"] = got["y"].transpose(0, 2, 1, 3).reshape(*got["y"].shape[::2], -1)
         zeros = np.zeros(
@@ -209,6 +209,16 @@ class _Wire:
             got["x"], got["y"] = (_turned(got[what], lengths) for what in ("x", "y"))
         states = (got.get("h_0", zeros), got.get("c_0", zeros), got["h_n"], got["c_n"])
         return _Call(got["x"], got["y"], *states, lengths)
+
+    def _state(self, state: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
+        """Bring a state of a step to (1, sequence, unit); the graph may have given one for all sequences."""
+        try:
+            return np.broadcast_to(state, shape[1:]).reshape(shape)
+        except ValueError:
+            raise InputError(
+                f"the LSTM at {quoted(self.found.name)} has {what} of shape {state.shape}; expected one that spreads "
+                f"to {shape[1:]}"
+            ) from None
 
 
 def _output(site: Site, k: int, label: str) -> str:
@@ -266,7 +276,7 @@ def _session(model: OnnxModel) -> Any:
             model.proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # the runtime has its own classes for what it refuses
-        raise InputError(f"ONNX Runtime does not take {model.path}: {one_line(error)[:300]}") from None
+        raise InputError(f"ONNX Runtime does not take {model.path}: {one_line(error)}") from None
 
 
 def _run(
@@ -279,8 +289,8 @@ def _run(
     for state, made in carry.items():
         if state not in inputs or made not in own:
             raise InputError(
-                f"cannot carry {made!r} over to {state!r}: {source} has the inputs {', '.join(inputs)} and the outputs "
-                f"{', '.join(own)}"
+                f"cannot carry {quoted(made)} over to {quoted(state)}: {source} has the inputs {listed(inputs)} "
+                f"and the outputs {listed(own)}"
             )
     carried: dict[str, np.ndarray] = {}
     for one in feeds:
@@ -288,7 +298,7 @@ def _run(
         try:
             results = dict(zip(outputs, session.run(None, given), strict=True))
         except Exception as error:  # the runtime has its own classes for what it refuses
-            raise InputError(f"ONNX Runtime cannot run {source} on these feeds: {one_line(error)[:300]}") from None
+            raise InputError(f"ONNX Runtime cannot run {source} on these feeds: {one_line(error)}") from None
         carried = {state: results[made] for state, made in carry.items()}
         yield results
 

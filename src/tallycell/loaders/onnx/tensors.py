@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import one_line
+from tallycell.loaders.shapes import check_shape
+from tallycell.wording import one_line, quoted
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -18,6 +19,7 @@ DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64",
     16: "bfloat16",
 }  # fmt: skip
+_MOST_BYTES = 2**63  # that a file can have, and any number of it
 
 
 def read_tensor(tensor: "TensorProto", folder: Path) -> tuple[np.ndarray, str]:
@@ -42,26 +44,29 @@ def read_tensor(tensor: "TensorProto", folder: Path) -> tuple[np.ndarray, str]:
     """
     from onnx import TensorProto, numpy_helper
 
-    shown = repr(tensor.name[:80])
+    shown = quoted(tensor.name)
     stored = DTYPES.get(tensor.data_type)
     if stored is None:
         raise FormatError(
             f"tensor {shown} is of ONNX's dtype {tensor.data_type}; expected {', '.join(DTYPES.values())}"
         )
     shape = tuple(tensor.dims)
-    if any(size < 0 for size in shape):
-        raise FormatError(f"tensor {shown} has the shape {shape}; expected no negative size")
+    check_shape(shape, f"tensor {shown}")
     itemsize = 2 if stored == "bfloat16" else np.dtype(stored).itemsize
     expected = math.prod(shape) * itemsize
     if tensor.data_location == TensorProto.EXTERNAL:
         array = _read_external(tensor, folder, expected)
     elif tensor.HasField("raw_data") and len(tensor.raw_data) != expected:
-        raise FormatError(f"tensor {shown} of shape {shape} has {len(tensor.raw_data)} bytes; expected {expected}")
+        raise FormatError(
+            f"tensor {shown} of shape {quoted(shape)} has {len(tensor.raw_data)} bytes; expected {expected}"
+        )
     else:
         try:
             array = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
-            raise FormatError(f"tensor {shown} does not hold {shape} values of {stored}: {one_line(error)}") from None
+        except (ValueError, TypeError, OverflowError) as error:
+            raise FormatError(
+                f"tensor {shown} does not hold {quoted(shape)} values of {stored}: {one_line(error)}"
+            ) from None
     return (array.astype(np.float32) if stored == "bfloat16" else array), stored
 
 
@@ -78,33 +83,38 @@ def external_file(tensor: "TensorProto", folder: Path) -> tuple[Path, int, int |
     root = folder.resolve()
     try:
         path = (root / location).resolve()
-        offset = int(entries.get("offset") or 0)
-        length = int(entries["length"]) if entries.get("length") else None
+        offset, length = (int(entries[key]) if entries.get(key) else None for key in ("offset", "length"))
     except (ValueError, OSError, RuntimeError):  # numbers that are none; a NUL or a loop of links in the path
-        raise FormatError(f"external data of tensor {tensor.name[:80]!r} has a damaged description") from None
+        raise FormatError(f"external data of tensor {quoted(tensor.name)} has a damaged description") from None
     if not location or Path(location).is_absolute() or not path.is_relative_to(root):
         raise FormatError(
-            f"external data of tensor {tensor.name[:80]!r} is said to lie at {location[:200]!r}, which is not inside "
+            f"external data of tensor {quoted(tensor.name)} is said to lie at {quoted(location)}, which is not inside "
             "the model's folder; nothing outside it is opened"
         )
-    if offset < 0 or (length is not None and length < 0):
-        raise FormatError(f"external data of tensor {tensor.name[:80]!r} begins at {offset} and has {length} bytes")
-    return path, offset, length
+    stated = [number for number in (offset, length) if number is not None]
+    if not all(0 <= number < _MOST_BYTES for number in stated):
+        raise FormatError(
+            f"external data of tensor {quoted(tensor.name)} begins at {quoted(offset)} and has {quoted(length)} bytes"
+        )
+    return path, offset or 0, length
 
 
 def _read_external(tensor: "TensorProto", folder: Path, expected: int) -> np.ndarray:
     path, offset, length = external_file(tensor, folder)
-    shown, stored = repr(tensor.name[:80]), DTYPES[tensor.data_type]
-    if not path.is_file():
-        raise FormatError(f"tensor {shown} lies in the file {path.name!r} beside the model, which is missing")
-    if (length is not None and length != expected) or offset + expected > path.stat().st_size:
+    shown, stored, size = quoted(tensor.name), DTYPES[tensor.data_type], _size_of(path)
+    if size is None:
+        raise FormatError(f"tensor {shown} lies in the file {quoted(path.name)} beside the model, which is missing")
+    if (length is not None and length != expected) or offset + expected > size:
         raise FormatError(
-            f"tensor {shown} of shape {tuple(tensor.dims)} needs {expected} bytes of {path.name!r} from {offset} on; "
-            f"it is said to have {length}, and the file has {path.stat().st_size}"
+            f"tensor {shown} of shape {quoted(tuple(tensor.dims))} needs {expected} bytes of {quoted(path.name)} from "
+            f"{offset} on; it is said to have {length}, and the file has {size}"
         )
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = file.read(expected)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(expected)
+    except OSError as error:
+        raise FormatError(f"tensor {shown} lies in a file that cannot be opened: {one_line(error)}") from None
     if stored == "bfloat16":  # the upper half of a float32
         array = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
@@ -116,4 +126,12 @@ def _read_external(tensor: "TensorProto", folder: Path, expected: int) -> np.nda
 def external_sizes(tensors: Iterable["TensorProto"], folder: Path) -> int:
     """Bytes of all files of external data; every path is checked."""
     files = {external_file(tensor, folder)[0] for tensor in tensors if tensor.data_location == 1}
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(_size_of(path) or 0 for path in files)
+
+
+def _size_of(path: Path) -> int | None:
+    """Bytes of a regular file; None if there is none, or its name is none that a file can have."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None

@@ -1,13 +1,13 @@
 """Following values through an ONNX graph: where a state comes from, what stands before and behind the LSTMs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from tallycell.loaders.loaded_model import Head
 from tallycell.loaders.onnx.constants import Constants
-from tallycell.loaders.onnx.graph import Scope, attributes_of, operator_of
+from tallycell.loaders.onnx.graph import Scope, attributes_of, input_of, operator_of, output_of
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -39,8 +39,8 @@ class Tracing:
         if name not in home.makers:
             return home, name
         node, k = home.makers[name]
-        if operator_of(node) in _REARRANGING and node.input and node.input[0]:
-            return self.source(home, node.input[0])
+        if operator_of(node) in _REARRANGING and input_of(node, 0):
+            return self.source(home, input_of(node, 0))
         if operator_of(node) == "If":
             branches = home.inner.get(id(node), {}).values()
             ends = [self.source(one, one.graph.output[k].name) for one in branches if k < len(one.graph.output)]
@@ -69,30 +69,37 @@ def find_embedding(scope: Scope, name: str, constants: Constants, features: int)
         Size of what it reads.
     """
     dequantise: tuple[np.ndarray, np.ndarray] | None = None
-    while (made := scope.maker(name)) is not None:
+    while name and (made := scope.maker(name)) is not None:
         scope, node, _ = made
         operator = operator_of(node)
         if operator == "Gather" and attributes_of(node).get("axis", 0) == 0:
-            table = constants.array(scope, node.input[0])
+            table = constants.array(scope, input_of(node, 0))
             if table is not None and table.ndim == 2 and table.shape[1] == features:
                 return _as_float(table, dequantise)
         if operator == "DequantizeLinear" and dequantise is None:
-            scale = constants.array(scope, node.input[1])
-            zero = constants.array(scope, node.input[2]) if len(node.input) > 2 else np.zeros((), np.int32)
-            if scale is None or zero is None or scale.size != 1 or zero.size != 1:
+            scale = constants.array(scope, input_of(node, 1))
+            zero = constants.array(scope, input_of(node, 2)) if input_of(node, 2) else np.zeros((), np.int32)
+            if not _is_one(scale, "f") or not _is_one(zero, "iu"):
                 return None
             dequantise = scale, zero
         elif operator not in _REARRANGING:
             return None
-        name = node.input[0]
+        name = input_of(node, 0)
     return None
 
 
+def _is_one(array: np.ndarray | None, kinds: str) -> TypeGuard[np.ndarray]:
+    """Whether it is one number of these kinds, as NumPy abbreviates them."""
+    return array is not None and array.size == 1 and array.dtype.kind in kinds
+
+
 def _as_float(table: np.ndarray, dequantise: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray | None:
-    if dequantise is not None:
+    if dequantise is not None and table.dtype.kind in "iu":
         scale, zero = (one.reshape(()) for one in dequantise)
-        return (table.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale.astype(np.float32)
-    if table.dtype.kind != "f":
+        with np.errstate(over="ignore", invalid="ignore"):  # of a scale that is not finite
+            levels = (table.astype(np.int32) - zero.astype(np.int32)).astype(np.float32)
+            return levels * scale.astype(np.float32)
+    if dequantise is not None or table.dtype.kind != "f":
         return None
     return table if table.dtype == np.float64 else table.astype(np.float32)
 
@@ -109,7 +116,7 @@ def find_head(scope: Scope, names: Sequence[str], constants: Constants, hidden: 
     hidden
         Size of h, both directions together.
     """
-    found: dict[int, Head] = {}
+    found: Head | None = None
     seen: set[str] = set()
     left = [name for name in names if name]
     while left:
@@ -118,33 +125,36 @@ def find_head(scope: Scope, names: Sequence[str], constants: Constants, hidden: 
             continue
         seen.add(name)
         for node in scope.users.get(name, ()):
-            if operator_of(node) in _REARRANGING and node.input[0] == name:
-                left += [output for output in node.output[:1] if output]
-            elif operator_of(node) in ("Gemm", "MatMul") and node.input[0] == name:
+            if input_of(node, 0) != name:
+                continue
+            if operator_of(node) in _REARRANGING:
+                left += filter(None, node.output[:1])
+            elif operator_of(node) in ("Gemm", "MatMul"):
                 head = _linear(scope, node, constants, hidden)
-                if head is not None:
-                    found[id(node)] = head
-    return next(iter(found.values())) if len(found) == 1 else None
+                if head is not None and found is not None:
+                    return None
+                found = found or head
+    return found
 
 
 def _linear(scope: Scope, node: "NodeProto", constants: Constants, hidden: int) -> Head | None:
-    weight = constants.array(scope, node.input[1]) if len(node.input) > 1 else None
+    weight = constants.array(scope, input_of(node, 1))
     if weight is None or weight.ndim != 2 or weight.dtype.kind != "f":
         return None
-    attributes, end = attributes_of(node), node.output[0]
+    attributes, end = attributes_of(node), output_of(node, 0)
     if operator_of(node) == "Gemm":
         if attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
             return None
         weight = weight if attributes.get("transB") else weight.T
-        bias = constants.array(scope, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        bias = constants.array(scope, input_of(node, 2))
     else:
         weight, bias = weight.T, None
         match scope.users.get(end, ()):
             case [add] if operator_of(add) == "Add":
                 other = next((name for name in add.input if name != end), "")
                 bias = constants.array(scope, other)
-                end = end if bias is None else add.output[0]
-    if weight.shape[1] != hidden or (bias is not None and bias.size != weight.shape[0]):
+                end = end if bias is None else output_of(add, 0)
+    if weight.shape[1] != hidden or (bias is not None and (bias.size != weight.shape[0] or bias.dtype.kind != "f")):
         return None
     users = scope.users.get(end, ())
     squashed = [operator_of(user) for user in users if operator_of(user) in _SQUASHING]

@@ -4,8 +4,7 @@ What is read are the weights; those that are quantised come out as the floats th
 quantises x and h as well (hybrid and integer operators) computes with less precision than these weights allow.
 """
 
-import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +13,22 @@ from jaxtyping import Float
 
 from tallycell.activations import activation
 from tallycell.errors import ActivationError, FormatError, ParameterError
+from tallycell.files import first_bytes
 from tallycell.layout import Layout
-from tallycell.loaders.files import first_bytes
 from tallycell.loaders.loaded_model import Head, LoadedModel, Place
 from tallycell.loaders.tensors import check_unfolding, stored_as
 from tallycell.loaders.tflite.graph import Graph, Operator, Tensor, read_graphs
 from tallycell.parameters import Activations, ForgetGate, LSTMParameters
+from tallycell.wording import listed, one_line, quoted, reasons
 
 _SEQUENCE = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _BOTH = "BIDIRECTIONAL_SEQUENCE_LSTM"
 _WEIGHTS = 17  # inputs that hold the weights of one direction
+_RECURRENT = slice(5, 9)  # inputs that hold the recurrent weights of the first direction, one a gate
 _ACTIVATIONS = {0: "identity", 1: "relu", 2: "hard_tanh", 4: "tanh"}  # of ActivationFunctionType
 _REFUSED_ACTIVATIONS = {3: "RELU6", 5: "SIGN_BIT"}
 _BASIC = 1  # of LSTMKernelType
 _RESHAPES = ("RESHAPE", "STRIDED_SLICE", "UNPACK", "SQUEEZE")
-_SHOWN = 8  # operators that an error names
 
 
 def load_tflite(path: Path) -> LoadedModel:
@@ -58,55 +58,66 @@ def load_tflite(path: Path) -> LoadedModel:
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
     found: list[tuple[Graph, Operator]] = []
+    numbers: dict[str, int] = {}
     graphs = read_graphs(path)
     _check_total(graphs, path)
     for graph in graphs:
         for operator in graph.operators:
             if "lstm" not in operator.name.lower():
                 continue
-            name = _free_name(graph, operator, stacks.keys() | refused.keys())
+            name = _free_name(graph, operator, (stacks, refused), numbers)
             try:
                 stacks[name], places[name] = _read(graph, operator)
                 found.append((graph, operator))
             except (FormatError, ParameterError, ActivationError) as error:
-                refused[name] = str(error)
+                refused[name] = one_line(error)
     if not stacks:
         raise FormatError(_nothing(path, graphs, refused))
-    embedding, head = _embedding(*found[0]), _head(*found[-1])
+    try:
+        embedding, head = _embedding(*found[0]), _head(*found[-1])
+    except FormatError as error:
+        raise FormatError(f"{path}, beside its LSTMs: {error}") from None
     return LoadedModel(stacks, path, places=places, refused=refused, embedding=embedding, head=head)
 
 
 def _check_total(graphs: Sequence[Graph], path: Path) -> None:
     """Refuse a file whose operators share tensors so often that their weights would not fit into memory."""
-    elements = sum(
-        math.prod(graph.tensors[number].shape)
-        for graph in graphs
-        for operator in graph.operators
-        if "lstm" in operator.name.lower()
-        for number in operator.inputs
-        if number >= 0 and graph.tensors[number].content.size
-    )
-    check_unfolding(4 * elements, path.stat().st_size, path)
+    values = 0
+    for graph in graphs:
+        for operator in graph.operators:
+            if "lstm" not in operator.name.lower():
+                continue
+            values += sum(tensor.count for number in operator.inputs if (tensor := graph.stored(number)))
+            if operator.options.get("DiagonalRecurrentTensors"):  # each is spread out to a matrix
+                numbers = operator.inputs[_RECURRENT]
+                values += sum(tensor.count**2 for number in numbers if (tensor := graph.stored(number)))
+    check_unfolding(4 * values, path.stat().st_size, path)
 
 
-def _free_name(graph: Graph, operator: Operator, taken: Set[str]) -> str:
-    name = graph.tensors[operator.outputs[0]].name if operator.outputs else operator.name
-    return next(one for one in (name, f"{name}_{len(taken)}") if one not in taken)
+def _free_name(graph: Graph, operator: Operator, taken: Sequence[Mapping[str, object]], numbers: dict[str, int]) -> str:
+    """Name of what the operator gives; where others have it, with a number behind, counted on for each name."""
+    output = graph.tensor(operator.output)
+    wanted = name = operator.name if output is None else output.name
+    while any(wanted in names for names in taken):
+        numbers[name] = max(numbers.get(name, 0) + 1, sum(map(len, taken)))
+        wanted = f"{name}_{numbers[name]}"
+    return wanted
 
 
 def _nothing(path: Path, graphs: Sequence[Graph], refused: Mapping[str, str]) -> str:
     if refused:
-        return f"{path} holds no LSTM that can be read: " + "; ".join(f"{k!r}: {why}" for k, why in refused.items())
+        return f"{path} holds no LSTM that can be read: {reasons(refused)}"
     names = sorted({operator.name for graph in graphs for operator in graph.operators})
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return (
-        f"{path} holds no LSTM operator; its operators are {shown or '(none)'}. A converter that unrolls the LSTM or "
+        f"{path} holds no LSTM operator; its operators are {listed(names)}. A converter that unrolls the LSTM or "
         "makes a WHILE of it leaves none to read: load the model that was converted"
     )
 
 
 def _read(graph: Graph, operator: Operator) -> tuple[LSTMParameters, Place]:
-    options = operator.options
+    options, x = operator.options, graph.tensor(operator.input(0))
+    if x is None or operator.output < 0:
+        raise FormatError(f"it has no {'input' if x is None else 'output'}, which no LSTM is without")
     stated = options.get("FusedActivationFunction", 0)
     if stated not in _ACTIVATIONS:
         raise FormatError(f"its activation is {_REFUSED_ACTIVATIONS.get(stated, stated)}, which is not known here")
@@ -118,7 +129,7 @@ def _read(graph: Graph, operator: Operator) -> tuple[LSTMParameters, Place]:
     elif operator.name == _BOTH:
         directions, states = [_full(graph, operator, 1), _full(graph, operator, 1 + _WEIGHTS)], ()
     else:
-        raise FormatError(f"{operator.name} is an LSTM of a kind that is not read")
+        raise FormatError(f"{quoted(operator.name)} is an LSTM of a kind that is not read")
     _check_extras(graph, operator, directions)
     kinds = {direction.forget_gate for direction in directions}
     if len(kinds) > 1:
@@ -129,11 +140,14 @@ def _read(graph: Graph, operator: Operator) -> tuple[LSTMParameters, Place]:
     parameters = LSTMParameters(
         weights, Activations(cell=squash, hidden=squash), kinds.pop(), clip_cell=clip if clip > 0 else None
     )
-    h_0, c_0 = (graph.tensors[number].name if number in graph.inputs else None for number in (*states, -1, -1)[:2])
+    h_0, c_0 = (
+        tensor.name if number in graph.inputs and (tensor := graph.tensor(number)) else None
+        for number in (*states, -1, -1)[:2]
+    )
     place = Place(
         operator.name,
         stored_as(dtype for direction in directions for dtype in direction.dtypes),
-        reads=graph.tensors[operator.inputs[0]].name,
+        reads=x.name,
         state_inputs=(h_0, c_0),
     )
     return parameters, place
@@ -190,7 +204,7 @@ def _join(
     if is_diagonal:
         present = [np.diag(block) if block.ndim == 1 else block for block in present]
     if len({(block.ndim, *block.shape[1:]) for block in present}) > 1 or present[0].ndim == 0:
-        raise FormatError(f"its {what} weights have the shapes {', '.join(str(block.shape) for block in present)}")
+        raise FormatError(f"its {what} weights have the shapes {listed(block.shape for block in present)}")
     if len({len(block) for block in present}) > 1:
         raise FormatError(f"its {what} weights are of {', '.join(str(len(block)) for block in present)} rows")
     return np.concatenate(present)
@@ -230,30 +244,35 @@ def _check_extras(graph: Graph, operator: Operator, directions: Sequence[_Direct
 
 def _embedding(graph: Graph, operator: Operator) -> Float[np.ndarray, "symbol feature"] | None:
     """Rows that the operator reads, one a symbol, if it reads such."""
-    number = operator.inputs[0]
-    maker = graph.makers.get(number)
-    if maker is None or maker.name not in ("GATHER", "EMBEDDING_LOOKUP") or len(maker.inputs) != 2:
+    x, maker = graph.tensor(operator.input(0)), graph.makers.get(operator.input(0))
+    if x is None or maker is None or maker.name not in ("GATHER", "EMBEDDING_LOOKUP"):
         return None
-    table = graph.tensors[maker.inputs[0 if maker.name == "GATHER" else 1]]
-    fits = table.content.size and len(table.shape) == 2 and table.shape[1:] == graph.tensors[number].shape[-1:]
-    return table.values() if fits else None
+    table = graph.tensor(maker.input(0 if maker.name == "GATHER" else 1))
+    fits = table is not None and table.content.size and len(table.shape) == 2 and table.shape[1:] == x.shape[-1:]
+    return table.values() if table is not None and fits else None
 
 
 def _head(graph: Graph, operator: Operator) -> Head | None:
     """Fully connected layer that reads the operator's output, perhaps of one step only."""
-    numbers = {operator.outputs[0]}
-    width = graph.tensors[operator.outputs[0]].shape[-1:]
+    numbers = {operator.output}
     for one in graph.operators:
-        if not one.inputs or one.inputs[0] not in numbers:
+        if one.input(0) not in numbers:
             continue
         if one.name in _RESHAPES:
             numbers |= set(one.outputs)
-        elif one.name == "FULLY_CONNECTED" and len(one.inputs) in (2, 3):
-            kernel, bias = graph.tensors[one.inputs[1]], one.inputs[2] if len(one.inputs) == 3 else -1
-            if not kernel.content.size or kernel.shape[1:] != width:
-                return None
-            stated = one.options.get("FusedActivationFunction", 0)
-            tail = [next_.name.lower() for next_ in graph.operators if next_.inputs[:1] == one.outputs[:1]]
-            name = _ACTIVATIONS.get(stated) if stated else tail[0] if tail[:1] in (["softmax"], ["logistic"]) else None
-            return Head(kernel.values(), graph.tensors[bias].values() if bias >= 0 else None, name)
+        elif one.name == "FULLY_CONNECTED":
+            return _linear(graph, one, graph.tensors[operator.output].shape[-1:])
     return None
+
+
+def _linear(graph: Graph, operator: Operator, width: tuple[int, ...]) -> Head | None:
+    """Fully connected layer as a head; None if its weights are not constant, or do not fit what it should read."""
+    kernel, bias = graph.tensor(operator.input(1)), graph.tensor(operator.input(2))
+    if kernel is None or not kernel.content.size or len(kernel.shape) != 2 or kernel.shape[1:] != width:
+        return None
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        return None
+    stated = operator.options.get("FusedActivationFunction", 0)
+    tail = [one.name.lower() for one in graph.operators if one.input(0) == operator.output >= 0]
+    name = _ACTIVATIONS.get(stated) if stated else tail[0] if tail[:1] in (["softmax"], ["logistic"]) else None
+    return Head(kernel.values(), None if bias is None else bias.values(), name)

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import FormatError, MissingExtraError, TallycellError
-from tallycell.loaders.files import one_line
+from tallycell.loaders.shapes import check_shape
 from tallycell.loaders.tensors import MOST_BYTES, check_size, check_unfolding, widen
+from tallycell.wording import one_line, quoted
 
 _DTYPES = {"FLOAT32": "f4", "FLOAT64": "f8", "FLOAT16": "f2", "INT8": "i1", "UINT8": "u1", "INT16": "i2", "INT32": "i4"}
 _OPTIONS = {
@@ -59,6 +60,11 @@ class Tensor:
         """Its type by NumPy's name."""
         return self.kind.lower()
 
+    @property
+    def count(self) -> int:
+        """How many values of it stand in the file, whatever its shape says."""
+        return len(self.content) // np.dtype(_DTYPES.get(self.kind, "i1")).itemsize
+
     def values(self) -> Float[np.ndarray, "..."]:
         """Give its values as floats: ``scale * (stored - zero_point)`` where it is quantised.
 
@@ -69,25 +75,29 @@ class Tensor:
         """
         if self.is_sparse or self.kind not in _DTYPES:
             how = "packed as sparse" if self.is_sparse else f"of type {self.kind}"
-            raise FormatError(f"its tensor {self.name!r} is {how}, which is not read")
+            raise FormatError(f"its tensor {quoted(self.name)} is {how}, which is not read")
         dtype = np.dtype(_DTYPES[self.kind]).newbyteorder("<")
-        check_size(self.shape, dtype.itemsize, len(self.content), f"its tensor {self.name!r}")
+        check_shape(self.shape, f"its tensor {quoted(self.name)}")
+        check_size(self.shape, dtype.itemsize, len(self.content), f"its tensor {quoted(self.name)}")
         stored = np.frombuffer(self.content.tobytes(), dtype).reshape(self.shape)
         if dtype.kind == "f":
             return widen(stored)
         if not self.scale.size or self.zero_point.size not in (0, 1, self.scale.size):
-            raise FormatError(f"its tensor {self.name!r} is {self.dtype} without a scale")
+            raise FormatError(f"its tensor {quoted(self.name)} is {self.dtype} without a scale")
         zero = self.zero_point if self.zero_point.size else np.zeros(1, np.int64)
         if dtype.kind == "u" and not zero.any():
             stored = stored.view(np.int8)  # as the first converters with int8 weights wrote them
         along = [1] * len(self.shape)
         if self.scale.size > 1:
             if not 0 <= self.axis < len(along) or self.scale.size != self.shape[self.axis]:
-                raise FormatError(f"its tensor {self.name!r} has {self.scale.size} scales for the shape {self.shape}")
+                raise FormatError(
+                    f"its tensor {quoted(self.name)} has {self.scale.size} scales for the shape {quoted(self.shape)}"
+                )
             along[self.axis] = -1
         offset = zero.astype(np.float64).reshape(along if zero.size > 1 else [1] * len(along))
-        values: np.ndarray = (stored - offset) * self.scale.reshape(along)
-        return values.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as a weight that is not finite
+            values: np.ndarray = (stored - offset) * self.scale.reshape(along)
+            return values.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +109,15 @@ class Operator:
     outputs: tuple[int, ...]
     options: Mapping[str, Any]
 
+    def input(self, k: int) -> int:
+        """Give the number of the tensor that it reads in a place; -1 where it reads none there."""
+        return self.inputs[k] if k < len(self.inputs) else -1
+
+    @property
+    def output(self) -> int:
+        """Number of the first tensor that it gives; -1 if it gives none."""
+        return self.outputs[0] if self.outputs else -1
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -106,23 +125,29 @@ class Graph:
 
     tensors: Sequence[Tensor]
     operators: Sequence[Operator]
-    inputs: tuple[int, ...]
+    inputs: frozenset[int]
 
     @cached_property
     def makers(self) -> dict[int, Operator]:
         """From the number of each tensor that the graph computes to the operator that does."""
         return {number: one for one in self.operators for number in one.outputs}
 
+    def tensor(self, number: int) -> Tensor | None:
+        """Give a tensor by its number; None for -1, which stands for no tensor."""
+        return self.tensors[number] if number >= 0 else None
+
+    def stored(self, number: int) -> Tensor | None:
+        """Give a tensor, or the narrower one that it is widened from; None for no tensor."""
+        tensor, maker = self.tensor(number), self.makers.get(number)
+        if tensor is not None and not tensor.content.size and maker and maker.name == "DEQUANTIZE":
+            return self.tensor(maker.input(0)) or tensor
+        return tensor
+
     def constant(self, number: int) -> Tensor | None:
         """Give a tensor whose values stand in the file, as they are or narrowed to be widened; None for no tensor."""
-        if number < 0:
-            return None
-        tensor = self.tensors[number]
-        maker = self.makers.get(number)
-        if not tensor.content.size and maker and maker.name == "DEQUANTIZE" and maker.inputs:
-            tensor = self.tensors[maker.inputs[0]]
-        if not tensor.content.size:
-            raise FormatError(f"its tensor {tensor.name!r} is computed by the graph, not stored")
+        tensor = self.stored(number)
+        if tensor is not None and not tensor.content.size:
+            raise FormatError(f"its tensor {quoted(tensor.name)} is computed by the graph, not stored")
         return tensor
 
 
@@ -155,7 +180,7 @@ def _errors_of_flatbuffers(path: Path) -> Iterator[None]:
     except (TallycellError, AssertionError):
         raise
     except Exception as error:  # of struct, NumPy, flatbuffers, on offsets that lead nowhere
-        raise FormatError(f"{path} cannot be read as TFLite: {one_line(error)[:200]}") from None
+        raise FormatError(f"{path} cannot be read as TFLite: {one_line(error)}") from None
 
 
 class _Reader:
@@ -176,11 +201,11 @@ class _Reader:
             tensors = [self._tensor(graph.Tensors(j)) for j in self._count(graph.TensorsLength())]
             operators = [self._operator(graph.Operators(j), codes) for j in self._count(graph.OperatorsLength())]
             numbers = {number for one in operators for number in (*one.inputs, *one.outputs)}
-            if not all(-1 <= number < len(tensors) for number in numbers):
+            if not all(-1 <= number < len(tensors) for number in numbers):  # -1: none
                 raise FormatError(f"{self._path} names a tensor that is not there; it is damaged")
             if any(-1 in one.outputs for one in operators):
                 raise FormatError(f"{self._path} has an operator whose output is no tensor; it is damaged")
-            yield Graph(tensors, operators, self._numbers(graph.InputsAsNumpy()))
+            yield Graph(tensors, operators, frozenset(self._numbers(graph.InputsAsNumpy())))
 
     def _count(self, length: int) -> range:
         self._left -= 4 * length

@@ -6,15 +6,18 @@ them is in pickles, as ``('storage', type, key, device, number of elements)``.
 
 import zipfile
 from collections.abc import Iterable
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import first_bytes, one_line
-from tallycell.loaders.tensors import check_unfolding
+from tallycell.files import first_bytes
+from tallycell.loaders.telling import told
 from tallycell.loaders.torch.inert_pickle import Name, Reference, read_pickle
+from tallycell.loaders.zip_entries import check_entries, read_entry
+from tallycell.wording import one_line, quoted
 
 _STORAGES = {
     "Float": ("float32", 4), "Double": ("float64", 8), "Half": ("float16", 2), "BFloat16": ("bfloat16", 2),
@@ -44,13 +47,14 @@ class TorchArchive:
         first_bytes(path, 1)
         size = path.stat().st_size if content is None else len(content)
         self.path = path
+        self._last = ("", b"")  # several tensors in a row may lie in one entry
         try:
             self._zip = zipfile.ZipFile(path if content is None else BytesIO(content))
         except Exception as error:  # a damaged zip makes zipfile raise almost anything
             raise FormatError(f"{path} is a damaged zip: {one_line(error)}") from None
         self._entries = {info.filename.partition("/")[2] or info.filename: info for info in self._zip.infolist()}
         try:
-            check_unfolding(sum(info.file_size for info in self._zip.infolist()), size, path)
+            check_entries(self._zip.infolist(), size, path)
         except FormatError:
             self._zip.close()
             raise
@@ -71,12 +75,12 @@ class TorchArchive:
         """Names of the entries inside the one folder."""
         return list(self._entries)
 
-    @property
+    @cached_property
     def byte_order(self) -> Literal["<", ">"]:
         """``"<"`` or ``">"``, as NumPy spells it; little where the archive does not say."""
         stated = self.read("byteorder").strip() if "byteorder" in self else b"little"
         if stated not in (b"little", b"big"):
-            raise FormatError(f"{self.path}: its byte order is {stated!r}, expected little or big")
+            raise FormatError(f"{self.path}: its byte order is {quoted(stated)}, expected little or big")
         return "<" if stated == b"little" else ">"
 
     def size(self, name: str) -> int:
@@ -92,15 +96,14 @@ class TorchArchive:
             If there is none, or it is damaged.
         """
         if name not in self._entries:
-            raise FormatError(f"{self.path} has no entry {name!r}; the archive is damaged or not whole")
-        try:
-            return self._zip.read(self._entries[name])
-        except Exception as error:
-            raise FormatError(f"{self.path}: its entry {name!r} is damaged: {one_line(error)}") from None
+            raise FormatError(f"{self.path} has no entry {quoted(name)}; the archive is damaged or not whole")
+        if name != self._last[0]:
+            self._last = name, read_entry(self._zip, self._entries[name], self.path)
+        return self._last[1]
 
     def read_pickle(self, name: str) -> tuple[object, list[Reference]]:
         """Read an entry as plain data; see :func:`~tallycell.loaders.torch.inert_pickle.read_pickle`."""
-        return read_pickle(BytesIO(self.read(name)), f"{self.path}: its entry {name!r}")
+        return read_pickle(BytesIO(self.read(name)), f"{self.path}: its entry {quoted(name)}")
 
 
 def read_storage(reference: Reference, name: str) -> tuple[str, str, int]:
@@ -122,7 +125,8 @@ def read_storage(reference: Reference, name: str) -> tuple[str, str, int]:
         known = _STORAGES.get(kind.text.split(" ")[-1].removesuffix("Storage")) if isinstance(kind, Name) else None
         if known is not None and isinstance(key, str) and type(count) is int and count >= 0:
             return known[0], key, count * known[1]
-    raise FormatError(f"{name} refers to {str(stated)[:80]!r}, expected a storage")
+    parts = ", ".join(map(told, stated[:5])) if isinstance(stated, tuple) else told(stated)
+    raise FormatError(f"{name} refers to ({parts}), expected a storage")
 
 
 def check_storages(archive: TorchArchive, references: Iterable[Reference]) -> None:
@@ -138,6 +142,6 @@ def check_storages(archive: TorchArchive, references: Iterable[Reference]) -> No
         present = archive.size(f"data/{key}")
         if promised != present:
             raise FormatError(
-                f"{archive.path}: storage {key!r} should have {promised} bytes, the file has {max(present, 0)}; it is "
-                "damaged"
+                f"{archive.path}: storage {quoted(key)} should have {quoted(promised)} bytes, the file has "
+                f"{max(present, 0)}; it is damaged"
             )

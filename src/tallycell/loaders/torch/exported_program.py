@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from tallycell.errors import FormatError, MissingExtraError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.loaders.stored_tensor import StoredTensor, View
+from tallycell.loaders.telling import told
 from tallycell.loaders.torch.archive import TorchArchive
 from tallycell.loaders.torch.objects import stored_tensors
 from tallycell.loaders.torch.weights import read_weights_only
 from tallycell.loaders.torch_names import read_torch_names
+from tallycell.wording import one_line, quoted, shown
 
 _WEIGHTS = "data/weights/"
 _CONFIG = re.compile(rf"{_WEIGHTS}(?P<model>.+)_weights_config\.json", re.S)
@@ -87,14 +88,14 @@ def _read_by_torch(path: Path) -> LoadedModel:
             warnings.simplefilter("ignore")  # about old formats
             program = torch.export.load(path)
     except Exception as error:
-        raise FormatError(f"{path} cannot be opened by torch: {one_line(error)[:300]}") from None
+        raise FormatError(f"{path} cannot be opened by torch: {one_line(error)}") from None
     return read_torch_names(stored_tensors(program.state_dict), path, ordered=True)
 
 
 def _state_dict(archive: TorchArchive, name: str) -> dict[str, StoredTensor]:
     content = read_weights_only(archive.path, archive.read(name))
     if not isinstance(content, Mapping):
-        raise FormatError(f"{archive.path}: {name} holds a {type(content).__name__}, expected a state_dict")
+        raise FormatError(f"{archive.path}: {quoted(name)} holds a {type(content).__name__}, expected a state_dict")
     return stored_tensors(content)
 
 
@@ -104,18 +105,19 @@ def _raw(archive: TorchArchive, config: str) -> dict[str, StoredTensor]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"{archive.path}: {config} is not JSON: {one_line(error)}") from None
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(error)
+        raise FormatError(f"{archive.path}: {quoted(config)} is not JSON that can be read: {reason}") from None
     weights = stated.get("config") if isinstance(stated, dict) else None
     if not isinstance(weights, dict):
-        raise FormatError(f"{archive.path}: {config} has no object config, as torch writes it")
+        raise FormatError(f"{archive.path}: {quoted(config)} has no object config, as torch writes it")
     return {name: _tensor(archive, name, about) for name, about in weights.items()}
 
 
 def _tensor(archive: TorchArchive, name: str, about: object) -> StoredTensor:
-    where = f"{archive.path}: {name}"
+    where = f"{archive.path}: {shown(name)}"
     meta = about.get("tensor_meta") if isinstance(about, dict) else None
     if not isinstance(about, dict) or not isinstance(about.get("path_name"), str):
-        raise FormatError(f"{where} is described by {str(about)[:80]!r}, expected an object with a path_name")
+        raise FormatError(f"{where} is described by {told(about)}, expected an object with a path_name")
     if about.get("use_pickle") or not isinstance(meta, dict):
         return StoredTensor(_shape(meta), "float32", partial(_refuse_pickle, where))
     view = View.read(_numbers(meta.get("sizes")), _numbers(meta.get("strides")), _number(meta.get("storage_offset")),

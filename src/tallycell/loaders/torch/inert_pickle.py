@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from tallycell.errors import FormatError
-from tallycell.loaders.files import one_line
+from tallycell.wording import MOST_QUOTED, one_line, quoted
 
 _MARK = object()
 _KEYS = (str, int, float, bool, type(None))  # others are no names of anything; deep tuples as keys can crash Python
@@ -28,7 +28,12 @@ _MADE: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": list,
     "MARK": lambda: _MARK,
 }
+_MOST_NAME = 1000  # characters of a module and what it has
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class DamagedPickleError(FormatError):
+    """A pickle that is cut short or no pickle, or would import something of an impossible name."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,10 @@ def read_pickle(file: IO[bytes], name: str) -> tuple[object, list[Reference]]:
 
     Raises
     ------
+    DamagedPickleError
+        If it is damaged.
     FormatError
-        If it is damaged, or uses instructions that torch does not write.
+        If it uses instructions that torch does not write.
 
     Examples
     --------
@@ -112,8 +119,8 @@ def read_pickle(file: IO[bytes], name: str) -> tuple[object, list[Reference]]:
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         if isinstance(error, FormatError):
             raise
-        reason = one_line(error).encode("ascii", "backslashreplace").decode()[:200]
-        raise FormatError(f"{name} is a damaged pickle: {reason}") from None
+        reason = one_line(error, most=MOST_QUOTED)
+        raise DamagedPickleError(f"{name} is a damaged pickle: {reason}") from None
     return content, machine.references
 
 
@@ -140,6 +147,8 @@ class _Machine:
             raise FormatError(f"it has the instruction {instruction}, which torch does not write")
 
     def _global(self, argument: str) -> None:
+        if len(argument) > _MOST_NAME:
+            raise ValueError(f"it would import a name of {len(argument)} characters, {quoted(argument, 40)}")
         self.stack.append(Name(argument))
 
     def _tuple(self, _: None) -> None:

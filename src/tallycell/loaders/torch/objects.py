@@ -17,6 +17,7 @@ from tallycell.loaders.tensors import stored_as
 from tallycell.loaders.torch_names import read_torch_names
 from tallycell.names import PARAMETER_KINDS, parameter_name
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import one_line, quoted, shown
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,9 @@ def stored_tensors(mapping: Mapping[Any, Any]) -> dict[str, StoredTensor]:
     found: dict[str, StoredTensor] = {}
     for name, value in mapping.items():
         if isinstance(name, str) and torch is not None and isinstance(value, torch.Tensor):
+            if value.is_nested:  # it has no shape
+                found[name] = StoredTensor((), "nested", partial(_refuse_nested, name))
+                continue
             dtype = str(value.dtype).removeprefix("torch.")
             found[name] = StoredTensor(tuple(value.shape), dtype, partial(to_array, name, value))
         elif isinstance(name, str) and isinstance(value, np.ndarray):
@@ -41,7 +45,11 @@ def stored_tensors(mapping: Mapping[Any, Any]) -> dict[str, StoredTensor]:
 
 
 def _refuse_packed(name: str) -> np.ndarray:
-    raise FormatError(f"{name} is packed by torch for one kind of processor")
+    raise FormatError(f"{shown(name)} is packed by torch for one kind of processor")
+
+
+def _refuse_nested(name: str) -> np.ndarray:
+    raise FormatError(f"{shown(name)} is a nested tensor; save contiguous weights")
 
 
 def is_module(value: object) -> bool:
@@ -67,7 +75,7 @@ def to_array(name: str, tensor: "torch.Tensor") -> np.ndarray:
         or tensor.is_quantized
         or tensor.nbytes > tensor.untyped_storage().nbytes()
     ):
-        raise FormatError(f"{name} is not a plain dense tensor with values of its own; save contiguous weights")
+        raise FormatError(f"{shown(name)} is not a plain dense tensor with values of its own; save contiguous weights")
     plain = tensor.detach().cpu().resolve_neg().contiguous()
     array: np.ndarray = (plain.float() if str(plain.dtype) in _HALVES else plain).numpy()
     return array
@@ -134,10 +142,10 @@ def read_live_module(module: object, source: Path | None = None) -> LoadedModel:
             refused[path] = error
     if not stacks:
         for path, reason in refused.items():
-            raise type(reason)(f"{source}, LSTM at {path!r}: {reason}")
+            raise type(reason)(f"{source}, LSTM at {quoted(path)}: {one_line(reason)}")
         raise FormatError(f"{source} holds no torch.nn.LSTM and no torch.nn.LSTMCell")
     around = _around(module, stacks, source)
-    texts = {path: str(error) for path, error in refused.items()}
+    texts = {path: one_line(error) for path, error in refused.items()}
     return LoadedModel(stacks, source, places=places, refused=texts, embedding=around.embedding, head=around.head)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tallycell.errors import FormatError, MissingExtraError
-from tallycell.loaders.files import first_bytes, one_line
+from tallycell.files import first_bytes
 from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.loaders.torch.objects import is_module, read_live_module, stored_tensors
 from tallycell.loaders.torch.weights import LEGACY, read_weights_only
 from tallycell.loaders.torch_names import is_lstm_tensor, read_torch_names
+from tallycell.wording import one_line
 
 # Where training scripts put the state_dict in a checkpoint.
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model")
@@ -86,4 +87,4 @@ def _open_trusted(path: Path, start: bytes) -> object:
             raise MissingExtraError("torch", "torch") from None
         raise FormatError(f"{path} cannot be opened: it needs what is not installed here: {one_line(error)}") from None
     except Exception as error:
-        raise FormatError(f"{path} cannot be opened as a pickle: {one_line(error)[:300]}") from None
+        raise FormatError(f"{path} cannot be opened as a pickle: {one_line(error)}") from None

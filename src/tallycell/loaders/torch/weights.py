@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import IO
 
 from tallycell.errors import FormatError, MissingExtraError
-from tallycell.loaders.files import one_line
 from tallycell.loaders.torch.archive import TorchArchive, check_storages, read_storage
-from tallycell.loaders.torch.inert_pickle import Reference, read_pickle
+from tallycell.loaders.torch.inert_pickle import DamagedPickleError, Reference, read_pickle
+from tallycell.wording import MOST_QUOTED, one_line, quoted, shown
 
 # What torch wrote before 1.6 begins with this number as a pickle of its own.
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -45,6 +45,7 @@ def read_weights_only(path: Path, content: bytes | None = None) -> object:
         start = file.read(len(LEGACY))
         if start.startswith(b"PK"):
             with TorchArchive(path, content) as archive:
+                _ = archive.byte_order  # refused here in few words; torch quotes the whole of it
                 check_storages(archive, _references(BytesIO(archive.read("data.pkl")), str(path)))
         elif start == LEGACY:
             _check_legacy(file, path)
@@ -53,24 +54,34 @@ def read_weights_only(path: Path, content: bytes | None = None) -> object:
             warnings.simplefilter("ignore")  # of torch, about old formats; what is wrong with the file is raised
             return torch.load(path if content is None else BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged file makes torch raise almost anything
-        raise FormatError(_reason(path, one_line(error, longest=10_000))) from None
+        raise FormatError(_reason(path, one_line(error, most=10_000))) from None
 
 
 def _check_legacy(file: IO[bytes], path: Path) -> None:
     file.seek(0)
     for _ in range(_LEGACY_PICKLES):
         _references(file, str(path))
-    references = {str(reference.key): reference for reference in _references(file, str(path))}
-    promised = sum(read_storage(reference, str(path))[2] for reference in references.values())
+    sizes: dict[tuple[str, str], int] = {}
+    for reference in _references(file, str(path)):
+        dtype, key, size = read_storage(reference, str(path))
+        sizes[dtype, key] = max(size, sizes.get((dtype, key), 0))
+    promised = sum(sizes.values())
     present = file.seek(0, 2)
     if promised > present:
-        raise FormatError(f"{path} should hold {promised} bytes of weights, and is {present} bytes long; it is damaged")
+        raise FormatError(
+            f"{path} should hold {quoted(promised)} bytes of weights, and is {present} bytes long; it is damaged"
+        )
 
 
 def _references(file: IO[bytes], name: str) -> list[Reference]:
-    """Give the storages of a pickle; none where torch itself will refuse it, which says better why."""
+    """Give the storages of a pickle; none where torch itself will refuse it, which says better why.
+
+    Not of one that is damaged: torch looks for minutes through a name that never ends.
+    """
     try:
         return read_pickle(file, name)[1]
+    except DamagedPickleError:
+        raise
     except FormatError:
         return []
 
@@ -78,10 +89,10 @@ def _references(file: IO[bytes], name: str) -> list[Reference]:
 def _reason(path: Path, text: str) -> str:
     refused = _REFUSED.search(text)
     if "Weights only load failed" in text and "nsupported" in text:
-        what = f" ({refused[1]})" if refused else ""
+        what = f" ({shown(refused[1])})" if refused else ""
         return (
             f"{path} is a pickle that holds more than weights{what}, and opening it would run code from the file; "
             "expected torch.save(model.state_dict(), path). If you trust whoever wrote it: trust_pickle=True, "
             "or --trust-pickle"
         )
-    return f"{path} cannot be read as a state_dict of torch: {text.partition('. ')[0][:200]}"
+    return f"{path} cannot be read as a state_dict of torch: {text.partition('. ')[0][:MOST_QUOTED]}"

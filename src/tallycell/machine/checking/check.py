@@ -19,6 +19,7 @@ from tallycell.machine.checking.side_by_side import SideBySide
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.proving.horizon import Horizon, counting_horizon
 from tallycell.recogniser import Recogniser
+from tallycell.wording import quoted
 
 LENGTH = 10
 MOST_STRINGS = 2_000_000  # of the exhaustive part
@@ -228,7 +229,7 @@ def _quoted(symbols: Sequence[str]) -> str:
     if len(symbols) <= SHOWN:
         return repr(between.join(symbols))
     ends = between.join(symbols[: SHOWN // 2]), between.join(symbols[-SHOWN // 2 :])
-    return f"{ends[0]!r} ... {ends[1]!r} ({len(symbols):,} symbols)"
+    return f"{quoted(ends[0])} ... {quoted(ends[1])} ({len(symbols):,} symbols)"
 
 
 def _affordable(length: int, symbols: int) -> int:

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from tallycell.machine.checking.side_by_side import SideBySide
 from tallycell.machine.counter_machine import FAIL, Configuration, CounterMachine
+from tallycell.wording import quoted
 
 LONGEST = 200_000  # symbols of a string that is tried
 BUDGET = 5_000_000  # symbols of all strings together
@@ -59,8 +60,8 @@ class LoopString:
         """Put the string into words."""
         word = ["".join(alphabet[code] for code in part) for part in (self.begin, self.up, self.down)]
         said = [repr(word[0])] if word[0] else []
-        said.append(f"{times:,} × {word[1]!r}")
-        return " then ".join([*said, f"{self._downs(times):,} × {word[2]!r}"] if self.down else said)
+        said.append(f"{times:,} × {quoted(word[1])}")
+        return " then ".join([*said, f"{self._downs(times):,} × {quoted(word[2])}"] if self.down else said)
 
 
 @dataclass(frozen=True)

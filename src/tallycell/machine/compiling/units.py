@@ -15,6 +15,7 @@ from tallycell.errors import ParameterError
 from tallycell.machine.compiling.separation import Found, Plane, Rows, largest_margin, levels_of, separate
 from tallycell.machine.compiling.situations import Situations
 from tallycell.names import GATES, Gate
+from tallycell.wording import quoted
 
 TANH_1 = float(np.tanh(1.0))
 _LARGEST_PROGRAM = 2_000_000  # entries of a linear program that is still solved in about a second
@@ -198,7 +199,7 @@ def counting_unit(table: Table, counter: int) -> Unit:
         planes = (table.plane(wanted, gate) for wanted in choices)
         plane = next((plane for plane in planes if plane is not None), None)
         if plane is None:
-            raise NotSeparableError(f"counter {found.program.counters[counter]!r}", gate, counter)
+            raise NotSeparableError(f"counter {quoted(found.program.counters[counter])}", gate, counter)
         gates[gate] = plane
     return Unit(counter, {gate: gates[gate] for gate in GATES})
 
@@ -230,7 +231,7 @@ def output_planes(
         if plane is None:
             joint = _largest_of(rows, said.argmax(1), len(outputs)) if decision == "argmax" else None
             if joint is None:
-                raise NotSeparableError(f"output {name!r}", None)
+                raise NotSeparableError(f"output {quoted(name)}", None)
             return joint
         planes.append(plane)
     return tuple(planes)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from tallycell.machine.extracting.recording import Recorded, Units, count_in_units
 from tallycell.machine.extracting.snapping import CountedRun
 from tallycell.names import Gate
+from tallycell.wording import quoted
 
 OPEN_SHARE = 0.1  # a gate this far from both of its limits is neither open nor closed
 LOST = 0.25  # of a unit, over the longest string: what leaks and steps that are not whole may take of a cell
@@ -122,8 +123,8 @@ def _worst(recorded: Recorded, situations: np.ndarray, faults: _Faults, cell: in
     layer, unit = divmod(cell, recorded.net.parameters.hidden_size)
     amount = float(amounts[at])
     text = (
-        f"layer {layer} unit {unit}: {_blame(faults.gate, value, amount, longest(recorded))}; on {symbol!r} after the "
-        f"cells had exposed {situation}, {int(same.sum()):,} steps"
+        f"layer {layer} unit {unit}: {_blame(faults.gate, value, amount, longest(recorded))}; on {quoted(symbol)} "
+        f"after the cells had exposed {situation}, {int(same.sum()):,} steps"
     )
     return Break(layer, unit, faults.gate, symbol, situation, value, amount, text)
 

@@ -13,6 +13,7 @@ from tallycell.machine.notation.boxes import guard_text, outer, places_where
 from tallycell.machine.notation.sign_abstraction import reachable_views
 from tallycell.machine.notation.statements import Comparison, Guard, Program, Rule, Saying
 from tallycell.machine.notation.tokens import Token, written
+from tallycell.wording import quoted, shown
 
 ONLY_STATE = "start"  # the state of a machine that names none
 
@@ -78,7 +79,8 @@ class _Assembly:
                 declared = self.program.counters[one.counter]
                 if declared is not None and one.constant not in declared:
                     one.token.refuse(
-                        f"one of the constants {declared} of the line 'counter {written(one.counter)} ...'"
+                        f"one of the constants {quoted(declared)} of the line 'counter {shown(written(one.counter))} "
+                        "...'"
                     )
         return {
             name: tuple(sorted(seen[name])) if declared is None else declared
@@ -135,7 +137,7 @@ class _Assembly:
         if rule.target is None:
             return state
         if rule.target.value not in self.states:
-            rule.target.refuse(f"one of the states {', '.join(map(written, self.states))}")
+            rule.target.refuse(f"one of the states {shown(', '.join(map(written, self.states)))}")
         return self.states.index(rule.target.value)
 
     def _check_coverage(self, machine: CounterMachine, covered: Bool[np.ndarray, "state symbol view"]) -> None:
@@ -153,12 +155,12 @@ class _Assembly:
         )
 
     def _situation(self, state: int, symbol: int, view: int) -> str:
-        text = f"for {written(tuple(self.symbols)[symbol])}"
+        text = f"for {shown(written(tuple(self.symbols)[symbol]))}"
         if self.program.states:
-            text += f" in state {written(self.states[state])}"
+            text += f" in state {shown(written(self.states[state]))}"
         box = tuple((int(place),) for place in np.unravel_index(view, self.radices)) if self.radices else ()
         guard = guard_text(box, tuple(self.constants), tuple(self.constants.values()))
-        return f"{text} when {guard}" if guard else text
+        return f"{text} when {shown(guard)}" if guard else text
 
     # ---- outputs -----------------------------------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class _Assembly:
         if self.program.says is not None:
             decision, outputs, token = self.program.says
             if missing := [name for name in said if name not in outputs]:
-                token.refuse(f"all that is said, {', '.join(missing)} included", got="fewer")
+                token.refuse(f"all that is said, {shown(', '.join(missing))} included", got="fewer")
         if not outputs:
             raise FormatError(
                 "line 1, column 1: expected a line that says something, such as 'accept when n = 0', got none"

@@ -10,6 +10,7 @@ from tallycell.errors import FormatError, ParameterError
 from tallycell.machine.counter_machine import FAIL, CounterMachine
 from tallycell.machine.notation.printing import STAY, Rule, program_of, rule_text, saying_text
 from tallycell.machine.notation.tokens import written
+from tallycell.wording import one_line, shown
 
 FORMAT = "tallycell counter machine"
 VERSION = 1
@@ -57,7 +58,7 @@ def from_json(text: str) -> CounterMachine:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"this is no JSON ({error}); expected a {FORMAT}") from None
+        raise FormatError(f"this is no JSON ({one_line(error)}); expected a {FORMAT}") from None
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         _refuse(f'an object whose "format" is "{FORMAT}"', fields.get("format") if isinstance(fields, dict) else fields)
     if fields.get("version") != VERSION:
@@ -155,6 +156,4 @@ def _is_integers(given: Any) -> bool:
 
 
 def _refuse(expected: str, got: Any) -> NoReturn:
-    shown = str(got)
-    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-    raise FormatError(f"expected {expected}, got {shown}")
+    raise FormatError(f"expected {expected}, got {shown(str(got))}")

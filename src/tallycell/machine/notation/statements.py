@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from tallycell.errors import FormatError
 from tallycell.machine.counter_machine import FAIL_NAME, Decision
 from tallycell.machine.notation.tokens import COMPARISONS, MIRRORED, Token, integer_of, tokenise
+from tallycell.wording import shown
 
 _Value = TypeVar("_Value")
 
@@ -225,7 +226,7 @@ class _Line:
 
     def _actions(self) -> str:
         name = next(iter(self.program.counters), "n")
-        return f"a counter's move such as '{name} +1' or '{name} reset', '-> STATE', 'hold' or 'fail'"
+        return f"a counter's move such as '{shown(name)} +1' or '{shown(name)} reset', '-> STATE', 'hold' or 'fail'"
 
     def _symbols(self) -> tuple[str, ...]:
         if self.ahead().is_keyword("any"):
@@ -320,7 +321,7 @@ class _Line:
     def _counter(self, token: Token) -> Token:
         if not token.names_counter or token.value not in self.program.counters:
             declared = ", ".join(self.program.counters) or "there is none: declare it in a line 'counter NAME'"
-            token.refuse(f"a counter ({declared})")
+            token.refuse(f"a counter ({shown(declared)})")
         return token
 
     def _sign(self) -> str:

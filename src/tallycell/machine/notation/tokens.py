@@ -5,6 +5,7 @@ import re
 from typing import Literal, NamedTuple, Never
 
 from tallycell.errors import FormatError
+from tallycell.wording import shown
 
 Kind = Literal["word", "string", "integer", "mark", "end"]
 
@@ -59,7 +60,7 @@ class Token(NamedTuple):
             Always.
         """
         if got is None:
-            got = "the end of the line" if self.kind == "end" else self.text
+            got = "the end of the line" if self.kind == "end" else shown(self.text)
         raise FormatError(f"line {self.line}, column {self.column}: expected {expected}, got {got}")
 
 
@@ -138,7 +139,7 @@ def _unquoted(text: str, line: int, column: int) -> str:
     except ValueError:
         raise FormatError(
             f'line {line}, column {column}: expected a text in quotes with escapes as in JSON, such as "\\n" or '
-            f'"\\u00e9", got {text}'
+            f'"\\u00e9", got {shown(text)}'
         ) from None
     return str(value)
 
@@ -146,9 +147,9 @@ def _unquoted(text: str, line: int, column: int) -> str:
 def _refuse_character(line: str, number: int, place: int) -> Never:
     if line[place] == '"':
         raise FormatError(
-            f"line {number}, column {place + 1}: expected a closing quote on the same line, got {line[place:]}"
+            f"line {number}, column {place + 1}: expected a closing quote on the same line, got {shown(line[place:])}"
         )
     raise FormatError(
-        f"line {number}, column {place + 1}: expected a blank after an integer, got {line[place:].split()[0]}; "
+        f"line {number}, column {place + 1}: expected a blank after an integer, got {shown(line[place:].split()[0])}; "
         f"write a name that begins with a sign and a digit in quotes"
     )

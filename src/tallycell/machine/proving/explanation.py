@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 
 from tallycell.machine.proving.coupling import Coupling
 from tallycell.machine.proving.proof import Growth, Outcome, Prover
+from tallycell.wording import quoted
 
 SETTLED = 240  # symbols after which rates of growth are steady, and over which they are measured
 OF_FORMAT = 0.25  # of the whole numbers of the format: who gets there is ended by the format
@@ -61,7 +62,7 @@ def uncertain_decision(prover: Prover, broken: Outcome) -> str:
     if broken.node < 0:
         return "the boxes around the network's states grow without end"
     output = prover.steps.net.outputs[broken.output]
-    return f"output {output!r} is not certain in {situation_text(prover.coupling, broken.node)}"
+    return f"output {quoted(output)} is not certain in {situation_text(prover.coupling, broken.node)}"
 
 
 def situation_text(coupling: Coupling, node: int) -> str:
@@ -158,7 +159,7 @@ def _leak_text(coupling: Coupling, growth: Growth, cell: int, leaks: _Leaks) -> 
     symbol = coupling.shadow.machine.alphabet[int(coupling.symbol[edge])]
     where = situation_text(coupling, int(coupling.source[edge]))
     lost = 1 - (f.lo[edge, cell] + f.hi[edge, cell]) / 2
-    return f"unit {cell} leaks: its forget gate f loses {lost:.2g} of the cell at {symbol!r} in {where}"
+    return f"unit {cell} leaks: its forget gate f loses {lost:.2g} of the cell at {quoted(symbol)} in {where}"
 
 
 def _step_text(prover: Prover, growth: Growth, cell: int, drift: float) -> str:
@@ -178,5 +179,5 @@ def _step_text(prover: Prover, growth: Growth, cell: int, drift: float) -> str:
     where = situation_text(coupling, int(coupling.source[edge]))
     return (
         f"unit {cell} steps unequally: by its {gate} it moves by {found[edge]:.9g} instead of {wanted[edge]:.9g} at "
-        f"{symbol!r} in {where}, and drifts by up to {drift:.2g} a symbol"
+        f"{quoted(symbol)} in {where}, and drifts by up to {drift:.2g} a symbol"
     )

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 
 from tallycell.errors import ParameterError
 from tallycell.machine.counter_machine import CounterMachine
+from tallycell.wording import quoted
 
 LARGEST = np.iinfo(np.int64).max
 LONGEST = 4095  # bytes of a text that every C99 compiler takes
@@ -47,10 +48,12 @@ def to_c(machine: CounterMachine, *, prefix: str = "machine") -> str:
     '/* A counter machine: 2 symbols, 2 states, 0 counters, 1 outputs. Written by tallycell.'
     """
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", prefix):
-        raise ParameterError(f"prefix is {prefix!r}; it must begin with a letter and go on with letters, digits and _")
+        raise ParameterError(
+            f"prefix is {quoted(prefix)}; it must begin with a letter and go on with letters, digits and _"
+        )
     for name, constants in zip(machine.counters, machine.constants, strict=True):
         if any(not -LARGEST - 1 <= constant <= LARGEST for constant in constants):
-            raise ParameterError(f"counter {name!r} is compared with {constants}, which does not fit into int64")
+            raise ParameterError(f"counter {quoted(name)} is compared with {constants}, which does not fit into int64")
     tables, counters = _tables_of(machine), len(machine.counters)
     moves = [
         f"{{{state}, {{{_listed(reset) or '0'}}}, {{{', '.join(map(_c_number, steps)) or '0'}}}}}"
@@ -186,7 +189,7 @@ def _c_literal(name: str) -> str:
     """Text as UTF-8; what is not plain is written by its number, a question mark too, as three of them mean others."""
     raw = name.encode()
     if len(raw) > LONGEST:
-        raise ParameterError(f"a name of the machine, {name[:20]!r}..., has {len(raw)} bytes, in C at most {LONGEST}")
+        raise ParameterError(f"a name of the machine, {quoted(name)}..., has {len(raw)} bytes, in C at most {LONGEST}")
     plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in raw)
     return f'"{"".join(plain)}"'
 

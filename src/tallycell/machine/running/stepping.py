@@ -16,6 +16,7 @@ from jaxtyping import Int
 from tallycell.errors import ParameterError
 from tallycell.kernels.cpu.compiling import compiled, inlined
 from tallycell.machine.counter_machine import FAIL, CounterMachine
+from tallycell.wording import quoted
 
 LARGEST = np.iinfo(np.int64).max
 TOGETHER = (0, 0)  # as many strings take their steps in turn: one waits for its row while another computes
@@ -81,7 +82,7 @@ def tables_of(machine: CounterMachine, says: np.ndarray) -> Tables:
     states, views, counters = len(machine.states), machine.views, len(machine.counters)
     for name, constants in zip(machine.counters, machine.constants, strict=True):
         if any(not -LARGEST - 1 <= constant <= LARGEST for constant in constants):
-            raise ParameterError(f"counter {name!r} is compared with {constants}, which does not fit into int64")
+            raise ParameterError(f"counter {quoted(name)} is compared with {constants}, which does not fit into int64")
     next_state = np.full((len(machine.alphabet), states + 1, views), states)
     next_state[:, :-1] = machine.next_state.swapaxes(0, 1)
     next_state[next_state == FAIL] = states

@@ -1,0 +1,58 @@
+"""How much memory recording and reading take, so that it is asked for before they begin.
+
+What is counted are arrays of all steps: the trace, what the kernel fills besides it in one layer, copies that the
+reading makes. The numbers of such arrays are counted in the code that makes them and checked against what is used in
+fact: ``python -m benchmarks memory`` prints both. What is said is never less than what is used, and about twice that.
+"""
+
+import os
+
+from tallycell.parameters import LSTMParameters
+from tallycell.reading.cells import UNITS_AT_ONCE
+from tallycell.reading.units import AT_ONCE
+
+RECORDED = 6  # i f g o c h of every layer and direction
+OF_A_LAYER = 8  # besides, while a layer runs: its gates and states once more and its input, as the kernel has them
+PADDED_TO = 16  # units: what the kernel works on at once
+SATURATION = 2.5  # copies of one gate of all layers in one direction
+CELL = 4 * 8  # bytes a step: i f g c of a cell in float64
+TALLY = 25 * 8  # bytes a step that a worker fits a tally in
+STIMULUS = 4 * 8  # bytes a step and feature: its value, whether it is high or low, copies
+OF_A_WORKER = 2 * 8  # bytes a step and feature: the same as floats
+CHARACTER = 100  # bytes of a text while its symbols are looked up, besides what the LSTM reads
+STEP = 15 * 8  # bytes a step: its symbol, its place, known quantities
+LIBRARIES = 300_000_000  # what is imported and compiled on the way
+
+
+def bytes_to_record(parameters: LSTMParameters, steps: int, features: int) -> int:
+    """Bytes that a trace of all gates and states takes while it is recorded.
+
+    Parameters
+    ----------
+    parameters
+        Of the LSTM.
+    steps
+        Of all sequences together.
+    features
+        Of the input, which is copied.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> small = LSTMParameters({"weight_ih_l0": np.ones((64, 3)), "weight_hh_l0": np.zeros((64, 16))})
+    >>> bytes_to_record(small, 1_000_000, 3) - bytes_to_record(small, 0, 3)
+    1840000000
+    """
+    itemsize = parameters.dtype.itemsize
+    of_a_layer = -(-parameters.hidden_size // PADDED_TO) * PADDED_TO * parameters.num_directions
+    arrays = (RECORDED * parameters.num_layers + OF_A_LAYER) * of_a_layer + 2 * features
+    return LIBRARIES + steps * arrays * itemsize
+
+
+def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
+    """Bytes that recording takes, and reading every unit after it, as :func:`bytes_to_record` takes its parameters."""
+    itemsize, workers = parameters.dtype.itemsize, os.cpu_count() or 1
+    saturation = SATURATION * parameters.num_layers * parameters.hidden_size * itemsize
+    cells = min(AT_ONCE * workers, parameters.hidden_size) * CELL + 2 * UNITS_AT_ONCE * 4 * itemsize
+    a_step = saturation + cells + workers * TALLY + features * (STIMULUS + workers * OF_A_WORKER) + STEP
+    return bytes_to_record(parameters, steps, features) + int(steps * a_step)
