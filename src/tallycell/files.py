@@ -194,12 +194,12 @@ def require_place(path: Path) -> Path:
         written stands at the place.
     """
     target = _target_of(path)
-    if target.is_dir():
+    if os.path.isdir(target):
         raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
-    if os.path.lexists(target) and not target.is_file():
+    if os.path.lexists(target) and not os.path.isfile(target):
         kind = _KINDS.get(stat.S_IFMT(target.stat().st_mode), "no regular file")
         raise InputError(f"cannot write {path}: it is {kind}; give the name of a file")
-    if target.exists() and not os.access(target, os.W_OK):
+    if os.path.exists(target) and not os.access(target, os.W_OK):
         raise InputError(f"cannot write {path}: it is write-protected; choose another name, or allow it")
     if not target.parent.is_dir():
         raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")

@@ -25,6 +25,7 @@ _STORAGES = {
     "Bool": ("bool", 1), "ComplexFloat": ("complex64", 8), "ComplexDouble": ("complex128", 16),
     "QInt8": ("qint8", 1), "QUInt8": ("quint8", 1), "QInt32": ("qint32", 4), "Untyped": ("untyped", 1),
 }  # fmt: skip
+_WORDS, _LONGEST_WORD = ("version", "byteorder", ".format_version", "archive_format", "archive_version"), 1000
 
 
 class TorchArchive:
@@ -55,9 +56,16 @@ class TorchArchive:
         self._entries = {info.filename.partition("/")[2] or info.filename: info for info in self._zip.infolist()}
         try:
             check_entries(self._zip.infolist(), size, path)
+            self._check_words()
         except FormatError:
             self._zip.close()
             raise
+
+    def _check_words(self) -> None:
+        """Refuse entries of one word that are long: torch takes several times as much memory, or quotes all of it."""
+        for name in _WORDS:
+            if self.size(name) > _LONGEST_WORD:
+                raise FormatError(f"{self.path}: its entry {name!r} has {self.size(name)} bytes; expected one word")
 
     def __enter__(self) -> "TorchArchive":
         return self

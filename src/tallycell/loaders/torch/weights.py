@@ -45,7 +45,6 @@ def read_weights_only(path: Path, content: bytes | None = None) -> object:
         start = file.read(len(LEGACY))
         if start.startswith(b"PK"):
             with TorchArchive(path, content) as archive:
-                _ = archive.byte_order  # refused here in few words; torch quotes the whole of it
                 check_storages(archive, _references(BytesIO(archive.read("data.pkl")), str(path)))
         elif start == LEGACY:
             _check_legacy(file, path)

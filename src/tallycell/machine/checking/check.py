@@ -227,7 +227,7 @@ def _quoted(symbols: Sequence[str]) -> str:
     """Quote a string, in parts if a symbol is longer than a character; of a long one both ends."""
     between = "" if all(len(symbol) == 1 for symbol in symbols) else " "
     if len(symbols) <= SHOWN:
-        return repr(between.join(symbols))
+        return quoted(between.join(symbols))
     ends = between.join(symbols[: SHOWN // 2]), between.join(symbols[-SHOWN // 2 :])
     return f"{quoted(ends[0])} ... {quoted(ends[1])} ({len(symbols):,} symbols)"
 

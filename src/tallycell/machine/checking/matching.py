@@ -8,6 +8,7 @@ from jaxtyping import Int
 from tallycell.errors import InputError
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.recogniser import Recogniser
+from tallycell.wording import shown
 
 
 def matched(
@@ -27,7 +28,7 @@ def matched(
         If that cannot be done.
     """
     if machine.decision != net.decision or sorted(machine.outputs) != sorted(net.outputs):
-        machine_says, net_says = ", ".join(machine.outputs), ", ".join(net.outputs)
+        machine_says, net_says = (shown(", ".join(one.outputs)) for one in (machine, net))
         raise InputError(
             f"the machine says {machine_says} by {machine.decision!r}, the network {net_says} by {net.decision!r}; "
             "they must have the same outputs and decision rule to be compared"

@@ -20,6 +20,7 @@ from tallycell.machine.comparing.cosets import Coset, join
 from tallycell.machine.comparing.pair_search import search_difference
 from tallycell.machine.comparing.reachability import Places, Situation, TooManySituations, reach, view_at
 from tallycell.machine.counter_machine import FAIL, CounterMachine
+from tallycell.wording import shown
 
 LENGTH = 12
 PAIRS = 10_000_000
@@ -71,8 +72,8 @@ class Equivalence:
             return f"proved: they say the same after every string{matched}"
         if self.witness is None or self.said is None:
             return f"searched: they say the same after every string of at most {self.length} symbols, not proved beyond"
-        after = " ".join(map(repr, self.witness)) or "the empty string"
-        first, second = (", ".join(names) or "nothing" for names in self.said)
+        after = shown(" ".join(map(repr, self.witness))) if self.witness else "the empty string"
+        first, second = (shown(", ".join(names) or "nothing") for names in self.said)
         return f"different: after {after} the first says {first}, the second {second}"
 
 
@@ -122,7 +123,8 @@ def compare_machines(
     ):
         if set(ours) != set(theirs):
             msg = (
-                f"the first machine has the {name} {', '.join(ours)}, the second {', '.join(theirs)}; "
+                f"the first machine has the {name} {shown(', '.join(ours))}, the second "
+                f"{shown(', '.join(theirs))}; "
                 f"only machines over the same can be compared: rename or leave out what differs"
             )
             raise InputError(msg)

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from tallycell.errors import InputError
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.recogniser import Recogniser
+from tallycell.wording import listed
 
 Inputs = CounterMachine | Iterable[Sequence[str]] | None
 
@@ -89,7 +90,7 @@ def automaton_of(alphabet: Sequence[str], machine: CounterMachine | None) -> Int
         return np.zeros((1, len(alphabet)), np.int64)
     if machine.counters:
         raise InputError(
-            f"the machine that says which inputs are allowed has the counters {', '.join(machine.counters)}; give one "
+            f"the machine that says which inputs are allowed has the counters {listed(machine.counters)}; give one "
             "without counters, or strings"
         )
     if set(machine.alphabet) != set(alphabet):

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from tallycell.machine.counter_machine import FAIL, CounterMachine
 from tallycell.machine.extracting.recording import Recorded
 from tallycell.machine.extracting.strings import Strings
+from tallycell.wording import shown
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Fidelity:
             f"{self.steps:,} steps ({self.of_steps:.2%})\n  on {self.text}"
         )
         if self.first_difference is not None:
-            said += f"\n  first difference seen: after {' '.join(self.first_difference)}"
+            said += f"\n  first difference seen: after {shown(' '.join(self.first_difference))}"
         return said
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from tallycell.kernels.stack import StackInput, run_stack
 from tallycell.machine.proving.shadow import Shadow
 from tallycell.recogniser import Recogniser
+from tallycell.wording import shown
 
 HIDDEN, ZERO = 0.2, 0.3  # an exposed cell, and a cell, of less than this is taken for zero when classes are guessed
 MOST_EXPLORED = 50_000  # states of machine and network together
@@ -402,5 +403,7 @@ class _Folding:
     def _not_seen(self, state: int, folded: Folded) -> str:
         machine = self.exploration.shadow.machine
         name = (*machine.states, "fail")[state]
-        counters = ", ".join(f"{counter} = {n}" for counter, n in zip(machine.counters, folded, strict=True))
-        return f"the proof cannot exclude that the machine comes to state {name} with {counters}, where no run came"
+        counters = ", ".join(f"{shown(counter)} = {n}" for counter, n in zip(machine.counters, folded, strict=True))
+        return (
+            f"the proof cannot exclude that the machine comes to state {shown(name)} with {counters}, where no run came"
+        )

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from tallycell.machine.proving.coupling import Coupling
 from tallycell.machine.proving.proof import Growth, Outcome, Prover
-from tallycell.wording import quoted
+from tallycell.wording import quoted, shown
 
 SETTLED = 240  # symbols after which rates of growth are steady, and over which they are measured
 OF_FORMAT = 0.25  # of the whole numbers of the format: who gets there is ended by the format
@@ -68,12 +68,12 @@ def uncertain_decision(prover: Prover, broken: Outcome) -> str:
 def situation_text(coupling: Coupling, node: int) -> str:
     """Put a situation in words, such as ``state start with depth > 8``."""
     machine = coupling.shadow.machine
-    text = f"state {(*machine.states, 'fail')[int(coupling.state[node])]}"
+    text = f"state {shown((*machine.states, 'fail')[int(coupling.state[node])])}"
     parts = []
     for name, least, greatest in zip(machine.counters, coupling.least[node], coupling.greatest[node], strict=True):
         sign = "<" if np.isinf(least) else ">" if np.isinf(greatest) else "="
         value = greatest + 1 if np.isinf(least) else least - 1 if np.isinf(greatest) else least
-        parts.append(f"{name} {sign} {int(value)}")
+        parts.append(f"{shown(name)} {sign} {int(value)}")
     return f"{text} with {', '.join(parts)}" if parts else text
 
 
