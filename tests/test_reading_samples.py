@@ -9,8 +9,8 @@ import tallycell as tc
 from tallycell.parameters import Activations
 from tallycell.reading import cells
 from tallycell.reading.cells import Cell
+from tallycell.reading.following import find_followed
 from tallycell.reading.tally import climb
-from tallycell.reading.units import _find_followed
 
 
 def cell(i, f, g, lengths=None, c_0=0.0):
@@ -86,7 +86,7 @@ def walk(draw, steps):
 
 def following(c, quantities):
     one = Cell(0, "forward", 0, c, c, c, c, np.array([0, len(c)]), np.zeros(1), Activations())
-    return _find_followed(one, quantities)
+    return find_followed(one, quantities)
 
 
 @pytest.mark.parametrize("steps", [160, 1_000])
@@ -124,7 +124,7 @@ def test_movements_do_not_reach_from_one_sequence_into_the_next():
     start = np.arange(0, 2_001, 50)
     c = levels + noise[0]
     one = Cell(0, "forward", 0, c, c, c, c, start, np.zeros(40), Activations())
-    assert _find_followed(one, {"q": levels + noise[1]}) is None
+    assert find_followed(one, {"q": levels + noise[1]}) is None
 
 
 def test_quantities_are_the_triggers_where_the_trace_keeps_no_input():

@@ -56,13 +56,43 @@ def test_xarray_coordinates_are_kept_and_selected():
     assert without_x.token.values.tolist() == list("abcdef")
 
 
-def test_time_is_the_step_and_other_labels_are_kept_beside_it():
-    days = np.datetime64("2024-02-27", "ns") + np.arange(TIME) * np.timedelta64(1, "D")
-    trace = record_trace(parameters(), labelled_x().assign_coords(time=days), record=Record(steps=[2, 3]))
-    assert trace.time.values.tolist() == [2, 3]
-    np.testing.assert_array_equal(trace.input_time, days[2:4])
-    steps = record_trace(parameters(), labelled_x().assign_coords(time=np.arange(TIME)))
-    assert "input_time" not in steps.coords
+DAYS = np.datetime64("2024-02-27", "ns") + np.arange(TIME) * np.timedelta64(1, "D")
+
+
+@pytest.mark.parametrize("labels", [DAYS, np.arange(TIME) * 0.032, np.arange(TIME) + 100, list("abcdef")])
+def test_time_is_the_inputs_own_and_steps_are_counted_beside_it(labels):
+    trace = record_trace(parameters(), labelled_x().assign_coords(time=labels), record=Record(steps=[2, 3]))
+    np.testing.assert_array_equal(trace.time, labels[2:4])
+    assert trace.step.values.tolist() == [2, 3]
+    assert trace.step.dims == ("time",)
+    validate_trace(trace)
+    np.testing.assert_array_equal(trace.sel(time=labels[3]).c, trace.c.isel(time=1))
+
+
+def test_a_month_is_chosen_by_its_name():
+    trace = record_trace(parameters(), labelled_x().assign_coords(time=DAYS))
+    assert trace.sel(time="2024-02").step.values.tolist() == [0, 1, 2]
+    assert trace.sel(time="2024-03").step.values.tolist() == [3, 4, 5]
+
+
+def test_without_labels_time_is_the_number_of_the_step():
+    trace = record_trace(parameters(), random_x())
+    assert trace.time.values.tolist() == trace.step.values.tolist() == list(range(TIME))
+
+
+def test_times_that_differ_between_sequences_are_a_coordinate_of_both():
+    own = DAYS + np.arange(SEQUENCES)[:, np.newaxis] * np.timedelta64(365, "D")
+    x = labelled_x().assign_coords(date=(("sequence", "time"), own))
+    np.testing.assert_array_equal(record_trace(parameters(), x).date.transpose("sequence", "time"), own)
+
+
+def test_what_a_trace_holds_can_be_an_input_again():
+    trace = record_trace(parameters(), labelled_x().assign_coords(time=DAYS))
+    again = record_trace(parameters(), trace.x.isel(time=slice(2, None)))
+    np.testing.assert_array_equal(again.time, DAYS[2:])
+    assert again.step.values.tolist() == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="x has a coordinate step, a name that the trace has for itself"):
+        record_trace(parameters(), labelled_x().assign_coords(step=("sequence", [1, 2, 3])))
 
 
 def test_xarray_input_without_sequence_is_one_sequence():

@@ -224,7 +224,7 @@ def test_the_trace_is_detached_and_leaves_module_and_input_alone():
 
 def test_attributes_say_what_the_lstm_is():
     trace = record_trace(parameters(forget_gate="coupled", clip_pre=2.0, clip_cell=1.5), random_x())
-    assert trace.attrs["schema_version"] == "1"
+    assert trace.attrs["schema_version"] == "2"
     assert trace.attrs["tallycell_version"] == tallycell.__version__
     assert (trace.attrs["forget_gate"], trace.attrs["clip_pre"], trace.attrs["clip_cell"]) == ("coupled", 2.0, 1.5)
     assert not {"clip_pre", "clip_cell", "holds"} & set(record_trace(parameters(), random_x()).attrs)

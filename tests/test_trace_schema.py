@@ -15,7 +15,7 @@ from tallycell.activations import Activation, activation, activation_names
 from tallycell.errors import ActivationError, TraceError
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.trace import Record, activations_of, record_trace, validate_trace
-from tallycell.trace.schema import ALWAYS, LONG_NAMES, RECORDED
+from tallycell.trace.schema import ALWAYS, LONG_NAMES, RECORDED, upgraded, whole
 
 TIME, SEQUENCES, FEATURES, UNITS = 5, 3, 2, 4
 EVERYTHING = Record((*"ifgoch", "i_pre", "f_pre", "g_pre", "o_pre", "x"))
@@ -72,7 +72,7 @@ def test_dimensions_go_by_name_and_any_recorded_variable_may_be_absent():
 
 FAULTS = [
     (lambda: xr.Dataset(), "the dataset has no attribute schema_version, so it is not a trace; record_trace makes one"),
-    (lambda: with_attrs(schema_version="2"), "the trace has schema_version '2', this tallycell reads '1'; use the"),
+    (lambda: with_attrs(schema_version="3"), "the trace has schema_version '3', this tallycell reads '2'; use the"),
     (lambda: with_attrs(activations=None), "the trace has no attribute activations; the schema requires it"),
     (lambda: with_attrs(forget_gate=None, tallycell_version=None), "has no attribute tallycell_version, forget_gate"),
     (lambda: with_attrs(forget_gate="open"), "attribute forget_gate is 'open'; it is one of 'own', 'coupled', 'none'"),
@@ -97,7 +97,8 @@ FAULTS = [
     (lambda: make_trace().assign_coords(unit=[0.0, 1.0, 2.0, 3.5]),
      r"coordinate unit has the values \[0.0, 1.0, 2.0, 3.5\]; expected integers, each once"),
     (lambda: make_trace().isel(unit=[1, 1]), r"coordinate unit has the values \[1, 1\]; expected integers, each once"),
-    (lambda: make_trace().isel(time=[2, 0]), r"coordinate time has the values \[2, 0\]; expected steps from 0, rising"),
+    (lambda: make_trace().isel(time=[2, 0]), r"coordinate step has the values \[2, 0\]; expected integers from 0, ris"),
+    (lambda: make_trace().drop_vars("step"), "dimension time has no coordinate step beside it; the schema requires o"),
     (lambda: make_trace().assign_coords(direction=["left", "right"]),
      r"coordinate direction has the values \['left', 'right'\]; expected forward and reverse"),
     (lambda: make_trace(directions=1).assign_coords(direction=["reverse"]), "activations for 1 directions, .* got 1"),
@@ -238,7 +239,7 @@ def test_the_written_schema_names_every_variable_attribute_and_version():
     text = (Path(__file__).parent.parent / "docs" / "schema.md").read_text(encoding="utf-8")
     trace = make_trace(projection=3, clip_pre=5.0, clip_cell=3.0)
     assert f"version {trace.attrs['schema_version']}" in text
-    for name in (*RECORDED, *ALWAYS, *trace.dims, *trace.attrs, "holds", "input_time"):
+    for name in (*RECORDED, *ALWAYS, *trace.dims, *trace.attrs, "holds", "step"):
         assert f"`{name}`" in text, name
     for name in (*RECORDED, *ALWAYS):
         assert LONG_NAMES[name] in text
@@ -252,3 +253,27 @@ def test_the_example_of_the_written_schema_runs(tmp_path, monkeypatch):
     exec(example, names)
     assert names["trace"].length.values.tolist() == [5, 3]
     assert (tmp_path / "trace.zarr" / "zarr.json").is_file()
+
+
+def test_a_trace_of_version_1_is_read_as_one_of_this_version():
+    days = np.array(["2001-03-01", "2001-03-02", "2001-03-03"], "datetime64[ns]")
+    x = xr.DataArray(np.ones((3, 2)), dims=("time", "feature"), coords={"time": days})
+    new = record_trace(LSTMParameters({"weight_ih_l0": np.ones((4, 2)), "weight_hh_l0": np.zeros((4, 1))}), x)
+    old = new.drop_vars(["time", "step"]).assign_coords(time=np.arange(3), input_time=("time", days))
+    old = old.assign_attrs(schema_version="1")
+    validate_trace(old)
+    xr.testing.assert_identical(upgraded(old), new)
+    without = upgraded(old.drop_vars("input_time"))
+    assert without.time.values.tolist() == without.step.values.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"sequence": 1}, {"layer": 0}, {"sequence": 0, "unit": 2}, {"direction": "reverse"}]
+)
+@pytest.mark.parametrize("projection", [0, 3])
+def test_what_was_chosen_is_a_dimension_again(chosen, projection):
+    trace = make_trace(projection=projection)
+    validate_trace(whole(trace.sel(chosen)))
+    lists = {dim: [label] for dim, label in chosen.items()}
+    xr.testing.assert_equal(whole(trace.sel(chosen)), trace.sel(lists))
+    assert whole(trace) is trace

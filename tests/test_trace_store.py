@@ -228,7 +228,7 @@ DAMAGE = [
     (truncate("c_0/c/0/0/0/0"), FormatError, "is damaged: .*; record and save it again"),
     (truncate("direction/c/0"), FormatError, "is damaged: .*; record and save it again"),
     (lambda path: shutil.rmtree(path / "length"), TraceError, "the trace has no variable length"),
-    (change_attribute("schema_version", "7"), TraceError, "the trace has schema_version '7', this tallycell reads '1'"),
+    (change_attribute("schema_version", "7"), TraceError, "the trace has schema_version '7', this tallycell reads '2'"),
     (change_attribute("activations", "["), TraceError, r"attribute activations of the trace is '\['; expected JSON"),
 ]
 

@@ -9,6 +9,7 @@ STEP_VARIABLES = ("i", "f", "g", "o", "c", "h")  # what one step leaves behind
 PRE_ACTIVATIONS = ("i_pre", "f_pre", "g_pre", "o_pre")  # before the activation; never called gates
 
 LAYER, DIRECTION, SEQUENCE, TIME = "layer", "direction", "sequence", "time"
+STEP = "step"  # the number of a step, beside time
 UNIT, FEATURE, PROJECTION = "unit", "feature", "projection"
 DIRECTIONS = ("forward", "reverse")
 

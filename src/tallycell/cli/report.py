@@ -128,6 +128,8 @@ def _print_summary(console: Console, reading: Reading) -> None:
             among = f"best of {followed[quantity]} units" if followed[quantity] > 1 else "the only unit"
             correlation = f"r = {unit.follows.correlation:+.2f}"
             console.print(f"  {shown(quantity):<22} unit {unit.label:<6} {correlation}, {among}", markup=False)
+    for note in reading.notes:
+        console.print(f"  {note}", markup=False)
 
 
 def _print_memory(console: Console, reading: Reading, step_seconds: float | None) -> None:
@@ -180,6 +182,8 @@ def to_json(subject: Subject, saturation: xr.Dataset, reading: Reading) -> str:
         "roles": reading.roles(),
         "median_r2": {name: _number(value) for name, value in reading.median_r2().items()},
         "readability": {str(allowed): _number(share) for allowed, share in reading.readability().items()},
+        "quantities": dict(reading.pairs),
+        "notes": list(reading.notes),
         "units": reading.to_rows(),
     }
     return json.dumps(value, indent=1, allow_nan=False)

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from tallycell.errors import InputError, TraceError
-from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, TIME, UNIT
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, STEP, TIME, UNIT
 from tallycell.parameters import Activations
 from tallycell.trace.schema import activations_of
 
@@ -110,10 +110,10 @@ def order_of_reading(trace: xr.Dataset, direction: str) -> tuple[Int[np.ndarray,
     TraceError
         If the trace does not hold every step from the first.
     """
-    time = trace[TIME].to_numpy()
-    if not np.array_equal(time, np.arange(len(time))) or int(trace["length"].max()) > len(time):
+    steps = trace[STEP].to_numpy()
+    if not np.array_equal(steps, np.arange(len(steps))) or int(trace["length"].max()) > len(steps):
         raise TraceError(
-            f"the trace holds the steps {time[:3].tolist()}...; a tally runs from the first step on, so record with "
+            f"the trace holds the steps {steps[:3].tolist()}...; a tally runs from the first step on, so record with "
             "all steps (Record(steps=slice(None)))"
         )
     lengths = trace["length"].to_numpy()

@@ -7,7 +7,7 @@ from tallycell.activations import SATURATION_SHARE
 from tallycell.errors import TraceError
 from tallycell.names import DIRECTION
 from tallycell.parameters import Activations
-from tallycell.trace.schema import activations_of
+from tallycell.trace.schema import activations_of, whole
 
 FORGET = ("reset", "keep", "leak")
 WRITE = ("increment", "decrement", "hold", "partial")
@@ -64,6 +64,7 @@ def read_events(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Datase
     >>> [FORGET[code] for code in events["forget"].to_numpy().ravel()]
     ['keep', 'reset', 'leak']
     """
+    trace = whole(trace)
     if missing := [name for name in ("i", "f", "g", "o", "c") if name not in trace]:
         raise TraceError(f"the trace lacks {', '.join(missing)}; events need i, f, g, o and c")
     by_direction = []

@@ -5,8 +5,8 @@ import xarray as xr
 
 from tallycell.activations import SATURATION_SHARE
 from tallycell.errors import TraceError
-from tallycell.names import DIRECTION, GATES, SEQUENCE, TIME
-from tallycell.trace.schema import activations_of
+from tallycell.names import DIRECTION, GATES, SEQUENCE, STEP, TIME
+from tallycell.trace.schema import activations_of, whole
 
 BINS = 20
 
@@ -44,6 +44,7 @@ def read_saturation(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Da
     >>> read_saturation(trace)["right"].sel(gate="f").item()
     0.3333333333333333
     """
+    trace = whole(trace)
     gates = [gate for gate in GATES if gate in trace]
     if not gates:
         raise TraceError("the trace holds no gate; record at least one of i, f, g and o to read saturation")
@@ -60,10 +61,10 @@ def _read_gate(trace: xr.Dataset, gate: str, share: float) -> xr.Dataset:
     by_direction = []
     for d in range(trace.sizes[DIRECTION]):
         activation = activations_of(trace, d).of(gate)
-        values = trace[gate].isel({DIRECTION: d}).stack(step=(SEQUENCE, TIME)).transpose(..., "step")
-        steps = values.notnull().sum("step")
+        values = trace[gate].isel({DIRECTION: d}).drop_vars(STEP).stack({STEP: (SEQUENCE, TIME)}).transpose(..., STEP)
+        steps = values.notnull().sum(STEP)
         sides = {
-            side: xr.apply_ufunc(near, values, kwargs={"share": share}).sum("step") / steps  # NaN is near nothing
+            side: xr.apply_ufunc(near, values, kwargs={"share": share}).sum(STEP) / steps  # NaN is near nothing
             for side, near in (("left", activation.saturated_left), ("right", activation.saturated_right))
         }
         low, high = activation.range
@@ -71,7 +72,7 @@ def _read_gate(trace: xr.Dataset, gate: str, share: float) -> xr.Dataset:
             low, high = float(values.min()), float(values.max())
         edges = np.linspace(low, high, BINS + 1)
         histogram = xr.apply_ufunc(
-            _histogram, values, input_core_dims=[["step"]], output_core_dims=[["bin"]], kwargs={"edges": edges}
+            _histogram, values, input_core_dims=[[STEP]], output_core_dims=[["bin"]], kwargs={"edges": edges}
         )
         by_direction.append(xr.Dataset({**sides, "histogram": histogram, "edges": ("edge", edges)}))
     return xr.concat(by_direction, dim=trace[DIRECTION])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -113,22 +114,33 @@ def say_symbol(symbol: str) -> str:
 
 
 def read_tokens(
-    tokens: Sequence[str] | Sequence[Sequence[str]], lengths: Int[np.ndarray, " sequence"]
+    tokens: Any, lengths: Int[np.ndarray, " sequence"], vocabulary: Sequence[str] | None = None
 ) -> list[list[str]]:
     """Bring tokens into one list a sequence, checked against the lengths of a trace.
 
     Parameters
     ----------
     tokens
-        The symbols of one sequence (a string will do), or one such list a sequence.
+        The symbols of one sequence (a string will do), or one such list a sequence; or an array or tensor, (time,) or
+        (sequence, time), whose entries beyond a sequence's length are padding.
     lengths
         Steps of each sequence.
+    vocabulary
+        The symbol of each number, where tokens are numbers.
 
     Raises
     ------
     InputError
-        If there are more or fewer symbols than steps.
+        If there are more or fewer symbols than steps, or numbers without a symbol.
+
+    Examples
+    --------
+    >>> read_tokens(np.array([[0, 1, 1], [1, 9, 9]]), np.array([3, 1]), ["not", "good"])
+    [['not', 'good', 'good'], ['good']]
     """
+    if hasattr(tokens, "shape"):  # an array, a tensor, a DataArray
+        tokens = _unpadded(tokens, lengths)
+    tokens = _in_words(tokens, vocabulary)
     one = len(lengths) == 1 and len(tokens) == lengths[0] and all(isinstance(token, str) for token in tokens)
     by_sequence = [[str(token) for token in sequence] for sequence in ([tokens] if one else tokens)]
     steps = [len(sequence) for sequence in by_sequence]
@@ -138,6 +150,35 @@ def read_tokens(
             f"{lengths.tolist()[:5]}; give one token a step"
         )
     return by_sequence
+
+
+def _unpadded(tokens: Any, lengths: Int[np.ndarray, " sequence"]) -> list[list[Any]]:
+    """Rows of an array of tokens, each to the length of its sequence."""
+    detached = tokens.detach().cpu() if hasattr(tokens, "detach") else tokens
+    array = np.asarray(detached.transpose(..., TIME) if hasattr(detached, "dims") else detached)
+    rows = array[np.newaxis] if array.ndim == 1 else array
+    if rows.ndim != 2 or len(rows) != len(lengths) or rows.shape[1] < lengths.max():
+        raise InputError(
+            f"got tokens of shape {array.shape}, the trace has {len(lengths)} sequences of up to {lengths.max()} "
+            "steps; give (sequence, time), padded at the end"
+        )
+    return [row[:length].tolist() for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+
+def _in_words(tokens: Any, vocabulary: Sequence[str] | None) -> Any:
+    """Give symbols for the numbers of a vocabulary; what is symbols already as it is."""
+    first = next(iter(tokens), None)
+    nested = isinstance(first, list | tuple)
+    one = next(iter(first), None) if isinstance(first, list | tuple) else first
+    if not isinstance(one, int | np.integer):
+        return tokens
+    if vocabulary is None:
+        raise InputError(f"tokens are numbers such as {one}; give vocabulary=, the symbol of each")
+    rows = tokens if nested else [tokens]
+    if outside := [number for row in rows for number in row if not 0 <= number < len(vocabulary)]:
+        raise InputError(f"token {outside[0]} is none of the vocabulary's, which has {len(vocabulary)} symbols from 0")
+    words = [[vocabulary[number] for number in row] for row in rows]
+    return words if nested else words[0]
 
 
 def symbol_stimuli(tokens: list[list[str]], sequence: np.ndarray, position: np.ndarray) -> Stimuli:
@@ -167,10 +208,12 @@ def quantity_stimuli(quantities: Mapping[str, Float[np.ndarray, " step"]]) -> St
 
 
 def _extremes(names: list[str], x: Float[np.ndarray, "step feature"]) -> Stimuli:
-    low, high = np.quantile(x, [EXTREME, 1 - EXTREME], axis=0)
-    is_high = np.where(high < x.max(0), x >= np.maximum(high, np.nextafter(x.min(0), np.inf)), x == x.max(0))
-    is_low = np.where(low > x.min(0), x <= low, x == x.min(0))
-    varies = x.min(0) < x.max(0)
+    # Where nothing is known of a feature (NaN), it is neither high nor low.
+    low, high = np.nanquantile(x, [EXTREME, 1 - EXTREME], axis=0)
+    least, most = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+    is_high = np.where(high < most, x >= np.maximum(high, np.nextafter(least, np.inf)), x == most)
+    is_low = np.where(low > least, x <= low, x == least)
+    varies = least < most
     return Stimuli(
         tuple(f"{side} {name}" for side in ("high", "low") for name in names),
         present=np.concatenate([(is_high & varies).T, (is_low & varies).T]),

@@ -6,31 +6,27 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from tallycell.errors import InputError
 from tallycell.names import DIRECTION, LAYER, UNIT
+from tallycell.reading.alignment import align_quantities
 from tallycell.reading.cells import Cell, iterate_cells, order_of_reading
+from tallycell.reading.following import find_followed, is_comparable, notes_on, values_within
 from tallycell.reading.roles import ROLES, Behaviour, Follows, Role, behaviour_of, role_of, sentence_of
 from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, Tally, choose_rung, climb, is_constant
 from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, quantity_stimuli, read_tokens, symbol_stimuli
+from tallycell.trace.schema import whole
 from tallycell.wording import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLLOWS = 0.5  # correlation from which a cell is said to follow a quantity
-MOVEMENT = 8  # steps over which a cell must move along with it too
-ABOVE_CHANCE = 2.0  # standard deviations by which it does
 AT_ONCE = 8  # cells taken from a trace for each worker: all at once would be several times the trace
-
-Tokens = Sequence[str] | Sequence[Sequence[str]]
-Quantities = Mapping[str, Float[np.ndarray, "..."]]
 
 
 @dataclass(frozen=True)
@@ -113,9 +109,21 @@ class UnitReading:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the units of an LSTM do: one :class:`UnitReading` a unit, in the order of the trace."""
+    """What the units of an LSTM do.
+
+    Attributes
+    ----------
+    units
+        One :class:`UnitReading` a unit, in the order of the trace.
+    pairs
+        By known quantity, at how many steps it has a value, so that cells could be compared with it.
+    notes
+        What is said of the quantities: those with gaps, and those with too few values to be compared.
+    """
 
     units: tuple[UnitReading, ...]
+    pairs: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def best(self, count: int | None = None) -> tuple[UnitReading, ...]:
         """Units that read best: those with a clear purpose first (counters, timers and flags), then by R²."""
@@ -191,9 +199,10 @@ class Reading:
 
 def read_units(
     trace: xr.Dataset,
-    tokens: Tokens | None = None,
-    quantities: Quantities | None = None,
+    tokens: Any = None,
+    quantities: Any = None,
     *,
+    vocabulary: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Reading:
     """Read what each unit of an LSTM counts.
@@ -201,13 +210,18 @@ def read_units(
     Parameters
     ----------
     trace
-        With i, f, g and c of every step (and x, for triggers by input feature).
+        With i, f, g and c of every step (and x, for triggers by input feature). A single layer, direction, sequence or
+        unit may have been chosen from it.
     tokens
-        The symbol read at each step, one sequence (a string will do) or one list a sequence. Without them the input
-        features are the triggers.
+        The symbol read at each step, one sequence (a string will do) or one list a sequence; or an array (sequence,
+        time), padded beyond each length. Without them the input features are the triggers.
     quantities
-        Known quantities that a cell may follow, by name: (time,) or (sequence, time), measured after each step; see
+        Known quantities that a cell may follow, measured after each step: arrays by name, (time,) or (sequence, time);
+        a DataFrame, a Dataset, DataArrays or Series, whose labels must be the input's, as
+        :func:`~tallycell.reading.alignment.align_quantities` says. NaN where nothing is known. Of a text:
         :func:`~tallycell.reading.quantities.text_quantities`.
+    vocabulary
+        The symbol of each number, where tokens are numbers.
     progress
         Called with the units done and all units.
 
@@ -239,9 +253,12 @@ def read_units(
     >>> print(reading.units[0].sentence)
     Counts: up 1 at '('; down 1 at ')'; keeps without loss and is never reset.
     """
+    trace = whole(trace)
     lengths = trace["length"].to_numpy() if "length" in trace else np.zeros(0, int)
-    by_sequence = None if tokens is None else read_tokens(tokens, lengths)
-    known = {name: _by_sequence(name, values, trace) for name, values in (quantities or {}).items()}
+    by_sequence = None if tokens is None else read_tokens(tokens, lengths, vocabulary)
+    aligned = align_quantities(quantities, trace)
+    pairs = {name: values_within(values, lengths) for name, values in aligned.items()}
+    known = {name: values for name, values in aligned.items() if is_comparable(values, pairs[name], lengths)}
     total = trace.sizes[LAYER] * trace.sizes[DIRECTION] * trace.sizes[UNIT]
     units: list[UnitReading] = []
     workers = os.cpu_count() or 1
@@ -258,7 +275,7 @@ def read_units(
                     units.append(unit)
                     if progress is not None:
                         progress(len(units), total)
-    return Reading(tuple(units))
+    return Reading(tuple(units), pairs, notes_on(pairs, known, int(lengths.sum())))
 
 
 def _read_cell(cell: Cell, stimuli: Stimuli | None, quantities: Mapping[str, np.ndarray]) -> UnitReading:
@@ -267,7 +284,7 @@ def _read_cell(cell: Cell, stimuli: Stimuli | None, quantities: Mapping[str, np.
     behaviour = behaviour_of(cell, tally)
     role = role_of(cell, tally, behaviour)
     triggers = _find_triggers(cell, behaviour, stimuli, role)
-    follows = None if is_constant(cell) else _find_followed(cell, quantities)
+    follows = None if is_constant(cell) else find_followed(cell, quantities)
     return UnitReading(
         cell.layer,
         cell.direction,
@@ -301,49 +318,6 @@ def _find_triggers(
     if stimuli is None or role == "constant":
         return dict.fromkeys(happens, ())
     return {event: stimuli.triggers(*steps) for event, steps in happens.items()}
-
-
-def _find_followed(cell: Cell, quantities: Mapping[str, np.ndarray]) -> Follows | None:
-    """Choose the quantity on the first half of the steps; quote its correlation on the second."""
-    chosen_on, quoted_on = cell.halves
-    seen = {name: _correlation(cell.c[chosen_on], steps[chosen_on]) for name, steps in quantities.items()}
-    if not seen:
-        return None
-    name = max(seen, key=lambda name: abs(seen[name]))
-    correlation = _correlation(cell.c[quoted_on], quantities[name][quoted_on])
-    if abs(correlation) < FOLLOWS or correlation * seen[name] <= 0:
-        return None
-    return Follows(name, correlation) if _moves_along(cell, quantities[name], correlation) else None
-
-
-def _moves_along(cell: Cell, quantity: Float[np.ndarray, " step"], correlation: float) -> bool:
-    """Whether the movements of a cell over some steps go the way in which it follows a quantity, above chance.
-
-    Two random walks are correlated by 0.5 in four of ten pairs, their movements are not. Movements that overlap do not
-    count as independent.
-    """
-    late = np.concatenate([np.arange(begin + MOVEMENT, end) for begin, end in itertools.pairwise(cell.start.tolist())])
-    moved = [values[late] - values[late - MOVEMENT] for values in (cell.c, quantity)]
-    chance = math.sqrt(MOVEMENT / max(len(late), 1))
-    return math.copysign(1, correlation) * _correlation(*moved) > ABOVE_CHANCE * chance
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation; 0 where one of the two does not vary."""
-    spread = float(np.std(a) * np.std(b)) if a.size else 0.0
-    return float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 0 else 0.0
-
-
-def _by_sequence(name: str, values: Any, trace: xr.Dataset) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    expected = (trace.sizes["sequence"], trace.sizes["time"])
-    if array.ndim == 1 and expected[0] == 1:
-        array = array[np.newaxis]
-    if array.shape != expected:
-        raise InputError(
-            f"quantity {quoted(name)} has shape {np.shape(values)}, expected (sequence, time) = {expected}"
-        )
-    return array
 
 
 def _plain(value: Any) -> Any:

@@ -13,13 +13,13 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from tallycell.errors import InputError
-from tallycell.names import DIRECTION, FEATURE, LAYER, PROJECTION, SEQUENCE, TIME, UNIT
+from tallycell.names import DIRECTION, FEATURE, LAYER, PROJECTION, SEQUENCE, STEP, TIME, UNIT
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 from tallycell.trace.schema import ALWAYS, RECORDED
 
 _NAMED_DIMS = {TIME, FEATURE, SEQUENCE}
-_TAKEN = {*RECORDED, *ALWAYS, LAYER, DIRECTION, UNIT, PROJECTION, "input_time"}  # names a trace has for itself
+_TAKEN = {*RECORDED, *ALWAYS, LAYER, DIRECTION, UNIT, PROJECTION, STEP}  # names a trace has for itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def read_input(x: object, model: TracedModel, batch_first: bool, lengths: object
     if isinstance(x, xr.DataArray):
         named = _by_name(x)
         values, batched = as_array(named.data, "x"), SEQUENCE in x.dims
-        labels, attrs = _labels(named), dict(x.attrs)
+        labels, attrs = named.coords.to_dataset(), dict(x.attrs)
     else:
         values, batched = _by_position(as_array(x, "x"), batch_first)
         labels, attrs = xr.Dataset(), {}
@@ -165,6 +165,7 @@ def read_input(x: object, model: TracedModel, batch_first: bool, lengths: object
     _check_finite(values, steps)
     labels = labels.assign_coords({dim: np.arange(size) for dim, size in ((TIME, time), (SEQUENCE, sequences),
                                    (FEATURE, features)) if dim not in labels.coords})  # fmt: skip
+    labels = labels.assign_coords({STEP: (TIME, np.arange(time))})
     return LabelledInput(values, steps, batched, labels, attrs)
 
 
@@ -228,21 +229,13 @@ def _by_name(x: xr.DataArray) -> xr.DataArray:
         raise InputError(
             f"x has dimensions ({', '.join(map(str, x.dims))}) and no {' and no '.join(missing)}: rename one"
         )
+    if STEP in x.coords and x[STEP].dims == (TIME,) and x[STEP].dtype.kind in "iu":
+        x = x.drop_vars(STEP)  # of a trace; the steps of this input are counted anew
     if taken := sorted(str(name) for name in x.coords if name in _TAKEN):
         raise InputError(
             f"x has a coordinate {', '.join(taken)}, a name that the trace has for itself; rename or drop it"
         )
     return (x if SEQUENCE in x.dims else x.expand_dims(SEQUENCE)).transpose(TIME, SEQUENCE, FEATURE)
-
-
-def _labels(x: xr.DataArray) -> xr.Dataset:
-    """Coordinates of an input; ``time`` is always the step, so labels of another kind go to ``input_time``."""
-    labels = x.coords.to_dataset()
-    if TIME in labels.coords:
-        if not np.array_equal(labels[TIME].values, np.arange(x.sizes[TIME])):
-            labels = labels.assign_coords(input_time=(TIME, labels[TIME].values, labels[TIME].attrs))
-        labels = labels.drop_vars(TIME)
-    return labels
 
 
 def _read_lengths(lengths: object, time: int, sequences: int, order: str) -> Int[np.ndarray, " sequence"]:

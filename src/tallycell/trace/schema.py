@@ -1,4 +1,4 @@
-"""What a trace is: the schema of ``docs/schema.md``, version 1, and its checks.
+"""What a trace is: the schema of ``docs/schema.md``, version 2, and its checks.
 
 A trace is an ``xarray.Dataset``. Its dimensions are identified by name, never by position; any recorded variable may
 be absent, but one that is present means what the schema says.
@@ -25,6 +25,7 @@ from tallycell.names import (
     PRE_ACTIVATIONS,
     PROJECTION,
     SEQUENCE,
+    STEP,
     STEP_VARIABLES,
     TIME,
     UNIT,
@@ -32,7 +33,8 @@ from tallycell.names import (
 from tallycell.parameters import Activations, ForgetGate, LSTMParameters
 from tallycell.wording import quoted
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+FIRST_VERSION = "1"  # its time was the number of the step, and the input's own was called input_time
 SLOTS = ("gate", "cell", "hidden")
 RECORDED = (*STEP_VARIABLES, *PRE_ACTIVATIONS, "x")  # what a caller may wish for
 ALWAYS = ("h_0", "c_0", "length")
@@ -52,7 +54,7 @@ LONG_NAMES = {
     "c_0": "initial cell state",
     "length": "number of steps of the sequence",
 }
-_INTEGER_COORDINATES = (LAYER, TIME, UNIT, PROJECTION)
+_INTEGER_COORDINATES = (LAYER, UNIT, PROJECTION)
 _ROUNDINGS = 8  # a gate may leave its activation's range by this many roundings of its dtype
 
 
@@ -157,15 +159,61 @@ def validate_trace(trace: xr.Dataset) -> None:
 
     Examples
     --------
-    >>> validate_trace(xr.Dataset(attrs={"schema_version": "1"}))
+    >>> validate_trace(xr.Dataset(attrs={"schema_version": "2"}))
     Traceback (most recent call last):
     tallycell.errors.TraceError: the trace has no attribute tallycell_version, activations, forget_gate; the schema
     requires it
     """
+    trace = upgraded(trace)
     _check_attrs(trace.attrs)
     _check_variables(trace)
     _check_coordinates(trace)
     _check_values(trace)
+
+
+def upgraded(trace: xr.Dataset) -> xr.Dataset:
+    """Give a trace of version 1 as one of this version; any other as it is.
+
+    Examples
+    --------
+    >>> old = xr.Dataset(coords={"time": [0, 1], "input_time": ("time", [0.5, 1.0])}, attrs={"schema_version": "1"})
+    >>> new = upgraded(old)
+    >>> new.time.values, new.step.values, new.attrs
+    (array([0.5, 1. ]), array([0, 1]), {'schema_version': '2'})
+    """
+    if trace.attrs.get("schema_version") != FIRST_VERSION:
+        return trace
+    if TIME in trace.coords:
+        trace = trace.assign_coords({STEP: (TIME, trace[TIME].values)})
+    if "input_time" in trace.coords:
+        own = trace["input_time"]
+        trace = trace.drop_vars("input_time").assign_coords({TIME: (TIME, own.values, own.attrs)})
+    return trace.assign_attrs(schema_version=SCHEMA_VERSION)
+
+
+def whole(trace: xr.Dataset) -> xr.Dataset:
+    """Give a trace its dimensions back where one layer, direction, sequence or unit was chosen by ``sel`` or ``isel``.
+
+    Examples
+    --------
+    >>> from tallycell import record_trace
+    >>> ones = {"weight_ih_l0": np.ones((4, 1)), "weight_hh_l0": np.zeros((4, 1))}
+    >>> trace = record_trace(LSTMParameters(ones), np.zeros((3, 2, 1)))
+    >>> whole(trace.sel(sequence=1, layer=0)).c.dims
+    ('layer', 'direction', 'sequence', 'time', 'unit')
+    """
+    trace = upgraded(trace)
+    projected = "h_0" in trace and PROJECTION in trace["h_0"].dims
+    given = {}
+    for name in (name for name in (*RECORDED, *ALWAYS) if name in trace.data_vars):
+        wanted = dims_of(name, projected)
+        chosen = [dim for dim in wanted if dim not in trace[name].dims and dim in trace.coords]
+        if chosen and all(trace[dim].ndim == 0 for dim in chosen):
+            given[name] = trace[name].expand_dims(chosen).transpose(*wanted, missing_dims="ignore")
+    if not given:
+        return trace
+    chosen_of_all = {dim for name in given for dim in given[name].dims} - set(trace.dims)
+    return trace.drop_vars([*given, *chosen_of_all]).assign(given)
 
 
 def _describe(known: Activation) -> dict[str, Any]:
@@ -286,10 +334,18 @@ def _check_coordinates(trace: xr.Dataset) -> None:
         raise TraceError(f"coordinate direction has the values {directions}; expected {' and '.join(DIRECTIONS)}")
     for name in directions:
         activations_of(trace, DIRECTIONS.index(name))
-    if TIME in dims and (trace[TIME].values[0] < 0 or (np.diff(trace[TIME].values) <= 0).any()):
-        raise TraceError(f"coordinate time has the values {_shown(trace[TIME].values)}; expected steps from 0, rising")
+    if TIME in dims:
+        _check_steps(trace)
     if _in_memory(trace["length"]) and (trace["length"].values < 1).any():
         raise TraceError(f"variable length has the values {_shown(trace['length'].values)}; expected at least 1 each")
+
+
+def _check_steps(trace: xr.Dataset) -> None:
+    if STEP not in trace.coords or trace[STEP].dims != (TIME,):
+        raise TraceError("dimension time has no coordinate step beside it; the schema requires one")
+    steps = trace[STEP].values
+    if steps.dtype.kind not in "iu" or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise TraceError(f"coordinate step has the values {_shown(steps)}; expected integers from 0, rising")
 
 
 def _shown(values: np.ndarray) -> str:
@@ -304,7 +360,7 @@ def _check_values(trace: xr.Dataset) -> None:
     if not _in_memory(trace["length"]):
         return
     projected, held, ranges = PROJECTION in trace["h_0"].dims, _held(trace), _ranges(trace)
-    beyond = trace[TIME].values >= trace["length"].values[:, np.newaxis] if TIME in trace.coords else np.zeros(1, bool)
+    beyond = trace[STEP].values >= trace["length"].values[:, np.newaxis] if STEP in trace.coords else np.zeros(1, bool)
     for name in (*RECORDED, "h_0", "c_0"):
         if name not in trace.variables or not _in_memory(trace[name]):
             continue

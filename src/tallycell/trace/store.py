@@ -16,7 +16,7 @@ import xarray as xr
 from tallycell.errors import FormatError, MissingExtraError, TraceError
 from tallycell.files import replacing, require_file, require_folder
 from tallycell.names import SEQUENCE, TIME
-from tallycell.trace.schema import ALWAYS, RECORDED, validate_trace
+from tallycell.trace.schema import ALWAYS, RECORDED, upgraded, validate_trace
 from tallycell.wording import one_line
 
 _CHUNK_BYTES = 2**25  # of the widest variable: large enough to read fast, small enough for many workers at once
@@ -128,6 +128,7 @@ def open_trace(path: str | os.PathLike[str]) -> xr.Dataset:
         raise FormatError(f"the store at {path} is damaged: {_said(error)}; record and save it again") from error
     if missing:
         raise FormatError(f"the store at {path} is damaged: {', '.join(missing)} lack chunks; record and save it again")
+    trace = upgraded(trace)
     validate_trace(trace)
     return trace
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from tallycell.errors import InputError, TallycellError
 from tallycell.loaders.torch.objects import module_parameters
-from tallycell.names import FEATURE, LAYER, PARAMETER_KINDS, SEQUENCE, TIME, parameter_name
+from tallycell.names import FEATURE, LAYER, PARAMETER_KINDS, SEQUENCE, STEP, TIME, parameter_name
 from tallycell.parameters import LSTMParameters
 from tallycell.trace.calls import Call, drops_inside, random_state, read_call
 from tallycell.trace.record import record_trace
@@ -229,7 +229,8 @@ def _on_each_other(layers: Sequence[xr.Dataset]) -> xr.Dataset:
 def _side_by_side(traces: Sequence[xr.Dataset]) -> xr.Dataset:
     """Make one trace of several with different weights; sequences are numbered anew, shorter ones end in NaN."""
     time = max(trace.sizes[TIME] for trace in traces)
-    longest = [trace.reindex({TIME: np.arange(time)}) for trace in traces]
+    steps = np.arange(time)
+    longest = [trace.reindex({TIME: steps}).assign_coords({STEP: (TIME, steps)}) for trace in traces]
     whole = _concat(longest, SEQUENCE)
     return whole.assign_coords({SEQUENCE: np.arange(whole.sizes[SEQUENCE])})
 
@@ -242,7 +243,7 @@ def _concat(traces: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
 
 def _check(trace: xr.Dataset, strands: Sequence[_Strand]) -> None:
     theirs = _padded([np.concatenate(strand.output) for strand in strands])
-    beyond = trace[TIME].values >= trace["length"].values[:, np.newaxis]
+    beyond = trace[STEP].values >= trace["length"].values[:, np.newaxis]
     differences = np.where(beyond[..., np.newaxis], 0, np.abs(_output(trace) - theirs)).max(axis=(1, 2))
     allowed = np.array([strand.tolerance for strand in strands])
     # Not "larger than": what the module gave may be NaN.

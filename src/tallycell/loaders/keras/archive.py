@@ -11,7 +11,7 @@ from tallycell.errors import FormatError
 from tallycell.files import first_bytes
 from tallycell.loaders.keras.hdf5 import Hdf5File, open_hdf5
 from tallycell.loaders.zip_entries import check_entries, read_entry
-from tallycell.wording import one_line, quoted
+from tallycell.wording import one_line, quoted, shown
 
 _MOST_JSON = 2**27  # bytes of a configuration or vocabulary; parsed, it takes some twenty times as much
 _PARTS = ("config.json", "metadata.json", "model.weights.h5")
@@ -60,7 +60,9 @@ def open_keras(path: Path) -> Iterator[KerasSource]:
         group = "model_weights" if config is not None and "model_weights" in file.groups else ""
         version = file.text("", "keras_version") or file.text(group, "keras_version")
         if (version or "").startswith(("0.", "1.")):
-            raise FormatError(f"{path} is written by Keras {version}; open it with Keras 2 and save it again")
+            raise FormatError(
+                f"{path} is written by Keras {shown(version or '')}; open it with Keras 2 and save it again"
+            )
         yield KerasSource(file, None if config is None else _parse(config, f"{path}: 'model_config'"), version)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Operators that only move values, and those that change them.
 _MOVING = ("Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 _FOLDED = (*_MOVING, "Add", "Cast", "DequantizeLinear", "Div", "Mul", "Shape", "Sub")
+_SINCE = {"DequantizeLinear": 19}  # the first version that onnx runs itself; of 8-bit integers it is the same before
 _GROWTH = 64  # folded values may come to this many times the bytes of the file
 _AT_LEAST, _AT_MOST = 2**24, 2**34  # bytes
 
@@ -164,6 +165,7 @@ def _run(node: "NodeProto", inputs: dict[str, np.ndarray], opset: int, k: int) -
         [ValueInfoProto(name=name) for name in node.output if name],
     )
     try:
+        opset = max(opset, _SINCE.get(node.op_type, 0))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
         with np.errstate(all="ignore"):  # what overflows is refused as a weight that is not finite
             results: Any = ReferenceEvaluator(model).run(None, inputs)

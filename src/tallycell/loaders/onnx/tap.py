@@ -133,6 +133,7 @@ def tap(
     source = Path(path)
     model, _, found = open_lstms(source)
     chosen = _choose(found, lstm, source)
+    _name_outputs_of_splits(model)
     wires = [_Wire(model, one, site, f"{k}_{j}") for k, one in enumerate(chosen.values())
              for j, site in enumerate(one.sites)]  # fmt: skip
     session = _session(model)
@@ -231,6 +232,14 @@ def _output(site: Site, k: int, label: str) -> str:
     return str(outputs[k])
 
 
+def _name_outputs_of_splits(model: OnnxModel) -> None:
+    """Name what a Split leaves without a name, where ONNX Runtime would take the whole process down."""
+    for number, (_, node) in enumerate(model.root.walk()):
+        if operator_of(node) == "Split":
+            for k, name in enumerate(node.output):
+                node.output[k] = name or f"tallycell_split_{number}_{k}"
+
+
 def _carry_out(model: OnnxModel, scope: Scope, name: str, wanted: str, dtype: int) -> str:
     """Make a value of any graph an output of the model, through every If around it; give that output's name."""
     from onnx import ValueInfoProto, helper
@@ -269,7 +278,7 @@ def _session(model: OnnxModel) -> Any:
     except ImportError:
         raise MissingExtraError("onnxruntime", "onnx") from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it refuses is raised as well
     options.add_session_config_entry(_FOLDER_OPTION, str(model.path.parent.resolve()))
     try:
         return onnxruntime.InferenceSession(
