@@ -36,6 +36,11 @@ def _filled_with_nan(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarra
     return made
 
 
+@pytest.fixture(autouse=True)
+def _pages_are_as_wide_as_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest's workers set
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _fresh_memory_is_nan() -> Iterator[None]:
     """Memory that nobody wrote is NaN, so that reading it does not pass by luck."""

@@ -162,3 +162,16 @@ def test_a_symbol_that_a_text_has_and_a_model_lacks_is_an_escape(run, tmp_path):
 def test_a_console_shows_escapes_where_somebody_forgot(capsys):
     terminal.console().print("a\x1b[2Jb\u202e\nc", markup=False)
     assert capsys.readouterr().out == "a\\x1b[2Jb\\u202e\nc\n"
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 110), ("60", 60), ("none", 110), ("0", 110)])
+def test_a_pipe_is_as_wide_as_columns_says(monkeypatch, columns, width):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.console().width == width
+
+
+@pytest.mark.parametrize("command", [(), ("read",), ("scoreboard",)])
+def test_h_asks_for_help(run, command):
+    assert run(*command, "-h") == run(*command, "--help")

@@ -18,6 +18,7 @@ from tallycell.wording import shown
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Read an LSTM by its purpose: differentiable memory that counts.",
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The terminal: where output goes, how it is laid out, and what is shown while one waits."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from rich.segment import Segment
 
 from tallycell.wording import shown, visible
 
-PLAIN_WIDTH = 110  # columns where the output is no terminal
+PLAIN_WIDTH = 110  # columns where the output is no terminal and COLUMNS does not say how many
 SHOWN_CHARACTERS = 40
 
 Advance = Callable[[str, tuple[int, int] | None], None]
@@ -34,7 +35,9 @@ class PlainConsole(Console):
 
 def console() -> Console:
     """Give the console that a page is printed to."""
-    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdigit() and int(asked) else PLAIN_WIDTH
+    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 @contextmanager

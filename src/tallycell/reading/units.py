@@ -21,7 +21,7 @@ from tallycell.reading.roles import ROLES, Behaviour, Follows, Role, behaviour_o
 from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, Tally, choose_rung, climb, is_constant
 from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, quantity_stimuli, read_tokens, symbol_stimuli
 from tallycell.trace.schema import whole
-from tallycell.wording import quoted
+from tallycell.wording import quoted, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ class FittedRung:
     time_constant: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class UnitReading:
     """What one unit does, and how well that is known.
 
@@ -96,6 +96,9 @@ class UnitReading:
     triggers: Mapping[str, tuple[Trigger, ...]]
     follows: Follows | None
 
+    def __repr__(self) -> str:
+        return f"UnitReading({self.label!r}, {self.role!r}, R² {self.r2:.2f}, {self.sentence!r})"
+
     @property
     def r2_by_rung(self) -> dict[str, float]:
         """R² of every rung."""
@@ -107,7 +110,7 @@ class UnitReading:
         return f"{self.layer}.{self.unit}{'r' if self.direction == 'reverse' else ''}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reading:
     """What the units of an LSTM do.
 
@@ -124,6 +127,11 @@ class Reading:
     units: tuple[UnitReading, ...]
     pairs: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        roles = ", ".join(f"{count} {role}" for role, count in self.roles().items() if count)
+        about = f", quantities {', '.join(map(shown, self.pairs))}" if self.pairs else ""
+        return f"Reading({len(self.units)} units: {roles}{about})"
 
     def best(self, count: int | None = None) -> tuple[UnitReading, ...]:
         """Units that read best: those with a clear purpose first (counters, timers and flags), then by R²."""

@@ -174,6 +174,9 @@ class Stream:
         self._in_a_row = np.zeros(sequences, np.int64)  # resets with one time step between
         self._warned = False
 
+    def __repr__(self) -> str:
+        return f"Stream({self.parameters!r}, sequences={self.sequences})"
+
     def __call__(self, x: Array) -> Array:
         """Take one time step; ``x`` and what is returned are as in :func:`step`, the state is the stream's.
 
