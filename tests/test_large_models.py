@@ -20,8 +20,8 @@ import pytest
 
 from tallycell.loaders import load
 
-COUNT = int(os.environ.get("TALLYCELL_MANY", "2000"))
-SECONDS = 20 + COUNT // 200  # for writing and reading, on a machine that others use too
+COUNT = int(os.environ.get("TALLYCELL_MANY", "1000"))
+SECONDS = 15 + COUNT // 400  # for writing and reading, on a machine that others use too
 KERNEL, RECURRENT = np.ones((4, 1), np.float32), np.zeros((4, 1), np.float32)
 TORCH = {"weight_ih_l0": KERNEL, "weight_hh_l0": RECURRENT}
 

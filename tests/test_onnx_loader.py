@@ -110,6 +110,12 @@ def rearranged(opset: int) -> Any:
     return model_of(graph_of([*nodes, lstm_node()], [x], weights=stored), opset)
 
 
+def has_vnni() -> bool:
+    """Whether the processor multiplies 8-bit integers into sums of 32 bits, as the runtime needs to be exact."""
+    about = Path("/proc/cpuinfo")
+    return not about.exists() or "vnni" in about.read_text()
+
+
 @pytest.mark.parametrize("opset", [9, 16])
 def test_torch_ordered_tensors_that_the_graph_rearranges_come_out_weight_for_weight(tmp_path, opset):
     assert load_onnx(write(tmp_path, rearranged(opset))).lstm == LSTMParameters(torch_weights())
@@ -345,6 +351,8 @@ def test_quantised_weights_are_dequantised_and_the_runtime_rounding_can_be_had(
     for name, w in original.weights.items():
         # A level of 8 bits is at most a 127th of the greatest weight; rounding is at most half of it.
         assert np.abs(loaded.lstm.weights[name] - w).max() <= 0.51 * np.abs(w).max() / 127
+    if kind == "int8" and not has_vnni():
+        pytest.skip("ONNX Runtime adds products of int8 in 16 bits on this processor, where they saturate: no VNNI")
     rng = np.random.default_rng(2)
     x = rng.normal(size=(9, 1, 5)).astype(np.float32)
     h, c = (rng.normal(size=(original.num_directions, 1, 8)).astype(np.float32) / 3 for _ in range(2))

@@ -37,6 +37,14 @@ def test_a_quoted_value_has_at_most_200_characters(value):
     assert quoted("a" * 198).endswith("a'")
 
 
+def test_a_value_that_cannot_be_written_out_is_quoted_by_its_kind():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert quoted(deep) == "a list"
+    assert quoted(10**5000) == "a int"
+
+
 def test_long_names_and_many_names_are_cut():
     assert shown("q" * 5000) == "q" * 200 + "..."
     assert len(listed("q" * 5000 for _ in range(20_000))) < 9 * 220

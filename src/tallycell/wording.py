@@ -38,7 +38,7 @@ def shown(text: str, most: int = MOST_QUOTED) -> str:
 
 
 def quoted(value: object, most: int = MOST_QUOTED) -> str:
-    """Quote a value in one line: its ``repr``, of a long one only the beginning.
+    """Quote a value in one line: its ``repr``, of a long one only the beginning; of what has none, the kind.
 
     Examples
     --------
@@ -47,7 +47,10 @@ def quoted(value: object, most: int = MOST_QUOTED) -> str:
     """
     if isinstance(value, str | bytes):
         value = value[:most]  # the rest is cut all the same, and may be long; the quotes make it too long now
-    text = visible(repr(value))
+    try:
+        text = visible(repr(value))
+    except (RecursionError, ValueError):  # nested too deeply; a whole number of more digits than Python writes
+        text = f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
