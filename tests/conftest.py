@@ -1,5 +1,6 @@
 """What all tests share: fresh memory that shows, examples that repeat, third-party data where there is any."""
 
+import io
 import os
 import subprocess
 import sys
@@ -39,6 +40,22 @@ def _filled_with_nan(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarra
 @pytest.fixture(autouse=True)
 def _pages_are_as_wide_as_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # which pytest's workers set
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process; give (exit status, standard output, standard error)."""
+    from tallycell.cli import main
+
+    def call(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return call
 
 
 @pytest.fixture(scope="session", autouse=True)

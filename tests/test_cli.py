@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
-from tallycell.cli import main, unit_view
+from tallycell.cli import unit_view
 from tallycell.cli.inputs import Subject
 
 SYMBOLS = "()x\n"
@@ -45,20 +45,6 @@ def text(tmp_path):
     path = tmp_path / "brackets.txt"
     path.write_text(TEXT, encoding="utf-8", newline="")
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; give (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 def test_reading_is_printed_in_its_order(run, model, text):

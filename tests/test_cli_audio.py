@@ -3,7 +3,6 @@
 import io
 import json
 import struct
-import sys
 import wave
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from scipy.io import wavfile
 
 import tallycell as tc
-from tallycell.cli import main
 from tallycell.cli.audio import open_audio
 from tallycell.cli.front_end import FrontEnd, Port, plan_front_end, ports_of
 from tallycell.cli.options import Feeding
@@ -260,18 +258,6 @@ def test_input_of_features_is_no_sound(tmp_path, wav):
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 def loudness_meter(path):

@@ -9,7 +9,6 @@ import pytest
 
 import learning_fakes as fakes
 import tallycell as tc
-from tallycell.cli import main
 from tallycell.learning.rows import rows
 from tallycell.learning.scoring import passes
 from tallycell.machine.checking.network_runner import NetworkRunner
@@ -17,21 +16,6 @@ from tallycell.machine.checking.network_runner import NetworkRunner
 pytest.importorskip("torch")
 
 from tallycell.learning.training import _Training
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; give (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
-
 
 # ---- train -----------------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,15 @@
 """The commands on counter machines, as a user meets them."""
 
-import io
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tallycell as tc
-from tallycell.cli import machine_runs, main
+from tallycell.cli import machine_runs
 from tallycell.cli.machine_files import open_machine
 from tallycell.machine import from_json, parse, shipped_machine, shipped_machines
 
@@ -36,21 +34,6 @@ on pop  depth > 0   depth -1
 on pop  depth = 0   fail
 accept when depth = 0
 """
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; give (exit status, standard output, standard error)."""
-
-    def call(*arguments, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -351,7 +334,7 @@ def test_extract_reads_a_sample_or_an_automaton(run, model, tmp_path):
         (("extract", "brackets.safetensors", "--inputs", "a", "--allowed", "b"), "got both --inputs and --allowed"),
         (("extract", "brackets.safetensors", "--inputs", "none.txt"), "there is no file none.txt"),
         (("extract", "brackets.safetensors", "--inputs", "as_then_bs.txt"), "symbol 'a' at position 0 of alphabet a b"),
-        (("extract", "brackets.safetensors", "--allowed", "dyck-1"), "has the counters depth; give one without"),
+        (("extract", "brackets.safetensors", "--allowed", "dyck-1"), "has the counters 'depth'; give one without"),
         (("run", "brackets.safetensors", "()"), "brackets.safetensors is not UTF-8 text"),
         (("export", "as_then_bs.txt", "-o", "nowhere/x.txt"), "cannot write nowhere/x.txt: there is no folder"),
     ],

@@ -1,7 +1,6 @@
 """Models of every kind on the command line: what is inside them, which LSTM is read, and what a text is for them."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from safetensors.numpy import save_file
 
 import tallycell as tc
-from tallycell.cli import main
 from tallycell.cli.inputs import open_array, open_text
 from tallycell.cli.inspect_view import print_model, to_json
 from tallycell.cli.options import Feeding
@@ -31,18 +29,6 @@ def both_directions(features, hidden=3):
     return tc.LSTMParameters(
         {f"{name}{suffix}": draw.normal(size=shape) for name, shape in shapes.items() for suffix in ("", "_reverse")}
     )
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

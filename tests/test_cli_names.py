@@ -1,7 +1,6 @@
 """Names in files are data: what a command prints of them is printable, one line stays one, and long ones are cut."""
 
 import json
-import sys
 import zipfile
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tallycell as tc
-from tallycell.cli import main, terminal
+from tallycell.cli import terminal
 from tallycell.errors import FormatError
 from tallycell.loaders.torch.archive import TorchArchive
 from tallycell.machine.notation.interchange import to_json
@@ -19,20 +18,16 @@ NASTY = "\x1b[2J\x9b31m\u202eevil\nfake line\x07" + "q" * 5000
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run):
     """Run the command line in this process; give its exit status and everything that it printed, looked through."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        for text in (captured.out, captured.err):
-            for line in text.split("\n"):
-                assert line.isprintable(), ascii(line)
-                assert "q" * 201 not in line or "--json" in arguments
-                assert not line.startswith("fake line")
-        return stop.value.code or 0, captured.out + captured.err
+        status, out, err = run(*arguments)
+        for line in f"{out}\n{err}".split("\n"):
+            assert line.isprintable(), ascii(line)
+            assert "q" * 201 not in line or "--json" in arguments
+            assert not line.startswith("fake line")
+        return status, out + err
 
     return call
 

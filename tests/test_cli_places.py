@@ -7,22 +7,8 @@ import numpy as np
 import pytest
 
 import tallycell as tc
-from tallycell.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="FIFOs and devices are POSIX's")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; give its exit status and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tallycell", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, capsys.readouterr().err
-
-    return call
 
 
 @pytest.fixture
@@ -71,7 +57,7 @@ def test_a_place_that_takes_no_file_is_refused_before_anything_long(inputs, monk
     monkeypatch.setattr(long, lambda *_, **__: pytest.fail("it began"))
     place = make_place(inputs, kind, arguments[-1].format("out"))
     before = place.lstat() if kind in ("FIFO", "device") else None  # of the link itself
-    status, err = run(*arguments[:-1], place)
+    status, _, err = run(*arguments[:-1], place)
     assert status == 2
     assert err.count("\n") == 1
     assert str(place) in err
@@ -114,7 +100,7 @@ def test_what_is_no_regular_file_is_refused_at_once(inputs, monkeypatch, run, re
         os.mkfifo(place)
     else:
         place.symlink_to(target)
-    status, err = run(*(argument.format(place) for argument in READERS[reader]))
+    status, _, err = run(*(argument.format(place) for argument in READERS[reader]))
     assert status == 2
     assert err.count("\n") == 1
     kind = "a FIFO (named pipe)" if target is None else "a device"
