@@ -643,7 +643,7 @@ def test_an_activation_without_a_finite_limit_is_refused():
         ([], "inputs holds no strings; give strings, a machine without counters, or None for all strings"),
         (["(", "(x"], r"symbol 'x' at position 1 is not in the alphabet"),
         (parse("alphabet a\naccept\non a"), r"has the alphabet \('a',\), but \('\(', '\)'\) is read"),
-        (parse("alphabet ( )\ncounter n\non ( n +1\non )\naccept when n > 0"), "has the counters n; give one without"),
+        (parse("alphabet ( )\ncounter n\non ( n +1\non )\naccept when n > 0"), "has the counters 'n'; give one without"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(inputs, text):
