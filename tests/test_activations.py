@@ -310,9 +310,9 @@ def test_an_unknown_name_is_answered_with_those_that_are_known():
 
 
 def test_a_constant_that_is_not_the_functions_is_answered_with_those_it_has():
-    with pytest.raises(ActivationError, match=r"'elu' got the constants beta; those it has are: alpha"):
+    with pytest.raises(ActivationError, match=r"'elu' got the constants 'beta'; those it has are: alpha"):
         activation("elu", beta=1.0)
-    with pytest.raises(ActivationError, match=r"'tanh' got the constants alpha; those it has are: none"):
+    with pytest.raises(ActivationError, match=r"'tanh' got the constants 'alpha'; those it has are: none"):
         activation("tanh", alpha=1.0)
 
 

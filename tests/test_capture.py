@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from processor import needs_bfloat16_in_torch
 from tallycell.errors import InputError, ParameterError
 from tallycell.trace import validate_trace
 
@@ -322,11 +323,7 @@ def test_other_precisions_are_traced_in_float32_or_float64(dtype):
 
 def test_autocast_is_traced():
     lstm = nn.LSTM(3, 4)
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            lstm(SIGNAL)
-    except RuntimeError as error:  # of oneDNN, on a processor without AVX-512
-        pytest.skip(f"torch has no LSTM in bfloat16 on this processor: {error}")
+    needs_bfloat16_in_torch()
     with tc.capture(lstm) as traces, torch.autocast("cpu", torch.bfloat16):
         output, _ = lstm(SIGNAL)
     assert output.dtype == torch.bfloat16

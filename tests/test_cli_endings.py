@@ -73,7 +73,7 @@ def test_a_signal_while_a_trace_is_written_leaves_the_former_trace(model, tmp_pa
     assert tc.open_trace(store).sizes["time"] == 5
 
 
-@pytest.mark.parametrize("command", [("machines",), ("run", "anbn", "ab"), ("inspect",), ("read", "--csv")])
+@pytest.mark.parametrize("command", [("machines",), ("run", "anbn", "ab"), ("inspect",), ("export", "anbn")])
 def test_a_closed_output_is_no_traceback_and_gives_no_number_to_a_file(model, command):
     arguments = [*command, model] if command == ("inspect",) else command
     code = f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-c', {RUN!r}, *sys.argv[1:]])"

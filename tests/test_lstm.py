@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
+from processor import needs_bfloat16_in_torch
 from tallycell.lstm import LSTM
 
 # Said once a process by torch about its own float32 kernel.
@@ -174,6 +175,7 @@ def test_another_device_runs_the_same_operations():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_autocast_casts_what_torch_casts(dtype):
+    needs_bfloat16_in_torch()
     torch.manual_seed(0)
     ours = LSTM(3, 5, num_layers=2, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
     x, states = torch.randn(4, 2, 3).to(dtype), tuple(torch.randn(2, 2, 2, 5).to(dtype))

@@ -319,5 +319,5 @@ def test_only_what_allowed_inputs_come_to_has_to_be_decided_alike():
 
 def test_inputs_that_are_no_automaton_are_refused():
     machine = parse(COUNTS_ON)
-    with pytest.raises(InputError, match="the machine that says which inputs are allowed has the counters 'n'; give one"):
+    with pytest.raises(InputError, match="says which inputs are allowed has the counters 'n'; give one"):
         counting_horizon(machine, compile_machine(machine), inputs=machine)
