@@ -41,8 +41,8 @@ def test_a_value_that_cannot_be_written_out_is_quoted_by_its_kind():
     deep = []
     for _ in range(100_000):
         deep = [deep]
-    assert quoted(deep) == "a list"
-    assert quoted(10**5000) == "a int"
+    assert quoted(deep) == "a value of type list"
+    assert quoted(10**5000) == "a value of type int"
 
 
 def test_long_names_and_many_names_are_cut():

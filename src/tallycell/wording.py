@@ -50,7 +50,7 @@ def quoted(value: object, most: int = MOST_QUOTED) -> str:
     try:
         text = visible(repr(value))
     except (RecursionError, ValueError):  # nested too deeply; a whole number of more digits than Python writes
-        text = f"a {type(value).__name__}"
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

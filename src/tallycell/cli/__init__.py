@@ -4,6 +4,7 @@ Interrupted (Ctrl-C), asked to end (SIGTERM) or with nobody reading its output a
 traceback: each is an exception in it, so that what is open is closed and what was to be replaced is whole.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KILLED = 128  # plus the number of the signal: the exit status, as shells have it
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a disk, a file, what one may use of it
 UNREAD = 1  # exit status where the output could not be written because nobody reads it
 
 
@@ -37,7 +39,8 @@ def main() -> None:
         except OSError as error:
             _forget_output()
             # Whatever writes a file names it; so does the operating system where a folder cannot be listed.
-            _refuse(str(error) if error.filename else f"cannot write to standard output: {error.strerror}")
+            full = error.errno in FULL and not error.filename
+            _refuse(f"cannot write to standard output: {error.strerror}" if full else str(error))
         except MemoryError:
             _refuse("the input is too large for this machine's memory; read a part of it")
     finally:
