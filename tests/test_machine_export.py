@@ -278,5 +278,5 @@ def test_what_c_cannot_hold_is_refused():
         ("a" * 4096, "b"), machine.states, (), (), machine.next_state, machine.reset, machine.step, machine.outputs,
         machine.output,
     )  # fmt: skip
-    with pytest.raises(ParameterError, match=r"'aaaaaaaaaaaaaaaaaaaa'\.\.\., has 4096 bytes, in C at most 4095"):
+    with pytest.raises(ParameterError, match=r"a name of the machine, 'a{36}\.\.\. has 4096 bytes, in C at most 4095"):
         to_c(long)

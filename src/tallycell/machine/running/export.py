@@ -189,7 +189,7 @@ def _c_literal(name: str) -> str:
     """Text as UTF-8; what is not plain is written by its number, a question mark too, as three of them mean others."""
     raw = name.encode()
     if len(raw) > LONGEST:
-        raise ParameterError(f"a name of the machine, {quoted(name)}..., has {len(raw)} bytes, in C at most {LONGEST}")
+        raise ParameterError(f"a name of the machine, {quoted(name, 40)} has {len(raw)} bytes, in C at most {LONGEST}")
     plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in raw)
     return f'"{"".join(plain)}"'
 
