@@ -18,6 +18,7 @@ from benchmarks import (
     machine_speed,
     memory,
     report,
+    roles,
     stream,
     train,
 )
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "compile": compilation,
     "extract": extraction,
     "memory": memory,
+    "roles": roles,
 }
 
 

@@ -27,11 +27,11 @@ def liveliest(depth: np.ndarray) -> int:
 def main(target: str) -> None:
     mpl.use("Agg")
     subject = open_input()
-    trace = subject.record()
-    unit = tc.read_units(trace, subject.tokens, subject.quantities).leaders()["bracket depth"]
+    given, trace = subject.given, subject.record()
+    unit = tc.read_units(trace, given.tokens, given.quantities).leaders()["bracket depth"]
     cell = next(cell for cell in iterate_cells(trace) if cell.unit == unit.unit)
     tally = next(one for one in climb(cell) if one.rung.name == unit.rung)
-    depth = subject.quantities["bracket depth"]
+    depth = given.quantities["bracket depth"]
     begin = liveliest(depth)
     span = slice(begin, begin + STEPS)
     steps = np.arange(STEPS)
@@ -54,7 +54,7 @@ def main(target: str) -> None:
                label=f"tally of {unit.parameters} numbers (R² = {unit.r2:.2f})")  # fmt: skip
     state.set_ylabel("cell, tally, depth")
     state.legend(loc="upper right", fontsize=9)
-    state.set_xticks(steps, [SHOWN.get(token, token) for token in subject.tokens[span]], family="monospace", fontsize=9)
+    state.set_xticks(steps, [SHOWN.get(token, token) for token in given.tokens[span]], family="monospace", fontsize=9)
     state.tick_params(axis="x", length=0)
     state.set_xlim(-1, STEPS)
     state.set_xlabel(f"text read, one character a step (steps {begin} to {begin + STEPS - 1} of the sample)")

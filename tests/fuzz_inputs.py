@@ -38,9 +38,9 @@ def make_arrays(path: Path, names: Names) -> None:
 
 def open_array(path: Path) -> Printed:
     """Read an array; where its features have names, have them printed as what triggers a unit."""
-    from tallycell.cli.arrays import read_array
+    from tallycell.opening import read_table
 
-    read = read_array(path)
+    read = read_table(path)
     if "feature" not in getattr(read, "coords", ()) or read.shape[1] != 3:
         return Printed()
     return Printed(pages=[printed_by("read", own_model(), "--array", path)])
@@ -55,7 +55,7 @@ def make_wav(path: Path, _: Names) -> None:
 
 
 def open_wav(path: Path) -> Printed:
-    from tallycell.cli.sound import read_wav
+    from tallycell.opening.sound import read_wav
 
     assert np.isfinite(read_wav(path).at_rate(16_000).samples).all(), "samples not finite"
     return Printed()
@@ -67,12 +67,39 @@ def make_text(path: Path, names: Names) -> None:
 
 def open_text(path: Path) -> Printed:
     """Read a text with a model that has no symbol for those that it does not know."""
-    from tallycell.cli import inputs
-    from tallycell.cli.options import Feeding
     from tallycell.loaders import load
+    from tallycell.opening import open_text
 
-    inputs.open_text(load(own_model()), path, "own", Feeding())
+    open_text(load(own_model()), path)
     return Printed()
+
+
+def make_vocabulary(path: Path, names: Names) -> None:
+    """A list of symbols, or the mapping between them and their numbers, with the names that are given."""
+    names = names.in_json() if path.suffix == ".json" else names
+    words = [names.free(word) for word in ("the", "cat", "<unk>")]
+    if path.suffix == ".json":
+        path.write_text(json.dumps({word: k for k, word in enumerate(words)}))
+    else:
+        path.write_bytes("\n".join(words).encode())
+
+
+def make_tokenizer(path: Path, names: Names) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    made = Tokenizer(models.WordLevel({"[UNK]": 0, "the": 1, "cat": 2}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    held = json.loads(made.to_str())
+    path.write_text(json.dumps(spoil_words(held, names.known) if names.nasty else held))
+
+
+def open_vocabulary(path: Path) -> Printed:
+    """Read a vocabulary, cut a text by it, and have it printed."""
+    from tallycell.opening import read_vocabulary
+
+    vocabulary = read_vocabulary(path)
+    vocabulary.cut("the cat, the dog")
+    return Printed(pages=[repr(vocabulary)])
 
 
 def make_strings(path: Path, names: Names) -> None:

@@ -73,7 +73,9 @@ def make_safetensors(path: Path, names: Names) -> None:
     from safetensors.numpy import save_file
 
     tensors = {f"{names.free('rnn')}.{name}": x for name, x in weights(names).items()}
-    save_file(tensors, path, {names.free("made by"): names.free("nobody")})
+    vocabulary = json.dumps([names.free(symbol) for symbol in "abcd"])
+    tensors[names.known("embedding.weight")] = np.ones((4, 3), np.float32)
+    save_file(tensors, path, {names.free("made by"): names.free("nobody"), names.known("vocab"): vocabulary})
 
 
 def make_own(path: Path, names: Names) -> None:
@@ -97,7 +99,9 @@ def make_own(path: Path, names: Names) -> None:
 
 def make_npz(path: Path, names: Names) -> None:
     prefix = names.without("\0", LONGEST_ENTRY_NAME).free("rnn")
-    np.savez(path, **{f"{prefix}.{name}": x for name, x in weights(names).items()})
+    tensors = {f"{prefix}.{name}": x for name, x in weights(names).items()}
+    symbols = np.array([names.free(symbol) for symbol in "abcd"])
+    np.savez(path, **{names.known("itos"): symbols, "embedding.weight": np.ones((4, 3), np.float32)}, **tensors)
 
 
 def make_npz_of_keras(path: Path, names: Names) -> None:
@@ -191,7 +195,15 @@ def named_state(names: Names) -> dict[str, object]:
 def make_state_dict(path: Path, names: Names) -> None:
     import torch
 
-    torch.save({names.free("epoch"): names.free("third"), names.known("state_dict"): named_state(names)}, path)
+    vocabulary = {names.free(symbol): k for k, symbol in enumerate("abcde")}
+    torch.save(
+        {
+            names.free("epoch"): names.free("third"),
+            names.known("state_dict"): named_state(names),
+            names.known("char2id"): vocabulary,
+        },
+        path,
+    )
 
 
 def make_old_state_dict(path: Path, names: Names) -> None:
@@ -250,6 +262,33 @@ def make_torch_export(path: Path, names: Names) -> None:
     stated["config"] = {name.replace("rnn", names.free("rnn")): about for name, about in stated["config"].items()}
     entries[config] = json.dumps(spoil_words(stated, names.known)).encode()
     path.write_bytes(write_zip(entries))
+
+
+# ---- run folders -----------------------------------------------------------------------------------------------------
+
+
+def make_run_folder(path: Path, names: Names) -> None:
+    """A run of NeuralHydrology; the folder of its scaler holds another file as well."""
+    import torch
+    import yaml
+
+    (path / "train_data").mkdir(parents=True)
+    (path / "train_data/basins.txt").write_text("01013500")
+    names = names.without("\0", LONGEST_ATTRIBUTE)
+    rain, slope = names.free("rain"), names.free("slope")
+    config = {
+        "model": names.known("cudalstm"), "dynamic_inputs": [rain, names.free("snow")], "static_attributes": [slope],
+        "head": names.known("regression"), "dataset": names.known("camels_us"),
+    }  # fmt: skip
+    series = {"data_vars": {name: {"dims": [], "data": 2.0} for name in (rain, names.free("snow"))}}
+    scaler = {"attribute_means": {slope: 3.0}, "attribute_stds": {slope: 1.5},
+              "xarray_feature_center": series, "xarray_feature_scale": series}  # fmt: skip
+    for name, content in (("config.yml", config), ("train_data/train_data_scaler.yml", scaler)):
+        stated = {names.known(key): one for key, one in content.items()}
+        (path / name).write_text(yaml.safe_dump(stated))
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(3, 2), "head": torch.nn.Linear(2, 1)})
+    torch.save({names.known(name): x for name, x in model.state_dict().items()}, path / "model_epoch030.pt")
 
 
 # ---- Keras and TFLite ------------------------------------------------------------------------------------------------

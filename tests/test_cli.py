@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
-from tallycell.cli import unit_view
-from tallycell.cli.inputs import Subject
+from tallycell.cli import ruler, unit_view
 
 SYMBOLS = "()x\n"
 TEXT = "x(x(x)x)x\n((x))xx\n" * 30
@@ -50,14 +50,17 @@ def text(tmp_path):
 def test_reading_is_printed_in_its_order(run, model, text):
     status, out, _ = run("read", model, "--text", text)
     assert status == 0
-    headings = ["What it is", "How binary its gates are: ", "The 2 units that read best", "Roles", "Readability"]
+    headings = [
+        "What it is", "How binary its gates are: ", "The 2 units that a simple counter explains best", "Roles",
+        "Readability",
+    ]  # fmt: skip
     positions = [out.index(heading) for heading in headings]
     assert positions == sorted(positions)
     assert "LSTM of 2 units, 1 layer, one direction, 4 inputs, 48 weights (float64)" in out
     assert f"{len(TEXT):,} symbols, 0.0% of them unknown" in out
-    assert "Counts: up 1 at '('; down 1 at ')'" in out
-    assert "1 counter, 1 constant" in out
-    assert "bracket depth          unit 0.0    r = +1.00" in out
+    assert "Counts up by 1 at '(' and down by 1 at ')'" in out
+    assert re.search(r"counter +1 +50%.*\n +constant +1 +50%", out)
+    assert "0.0  follows bracket depth (r = +1.00)" in out
 
 
 def test_json_has_a_schema_version_and_all_units(run, model, text):
@@ -94,7 +97,7 @@ def test_unit_in_depth_aligns_events_under_the_text(run, model, text):
 
 def test_top_limits_the_units(run, model, text):
     _, out, _ = run("read", model, "--text", text, "--top", "1")
-    assert "The unit that reads best" in out
+    assert "The unit that a simple counter explains best" in out
     assert out.count("Constant: it never moves.") == 0
 
 
@@ -124,12 +127,12 @@ def test_header_that_numpy_comments_out_names_the_features(run, model, tmp_path)
 def test_network_that_never_moves_is_read_to_the_end(run, tmp_path):
     weights = {"weight_ih_l0": np.zeros((4, 4)), "weight_hh_l0": np.zeros((4, 1))}
     tc.save(tc.LSTMParameters(weights), tmp_path / "zero.safetensors")
-    np.save(tmp_path / "x.npy", np.ones((30, 4)))
+    np.save(tmp_path / "x.npy", np.ones((300, 4)))
     status, out, err = run("read", tmp_path / "zero.safetensors", "--array", tmp_path / "x.npy")
     assert (status, err) == (0, "")
     assert "LSTM of 1 unit, 1 layer" in out
-    assert "1 constant" in out
-    assert out.splitlines()[-1] == "  no cell moves where a tally could be tested, so there is nothing to explain"
+    assert "Constant: it never moves." in out
+    assert out.splitlines()[-1] == "  No cell moves where a counter could be tested, so there is nothing to explain."
     assert "nan" not in out
 
 
@@ -158,8 +161,8 @@ def test_ladder_shows_small_levels_and_no_minus_zero():
 
 
 def test_control_characters_do_not_break_the_rows():
-    subject = Subject(bracket_counter(), np.zeros((3, 4)), "", "", tokens=["\r", "\n", "<unknown>"])
-    assert [unit_view.symbol_at(subject, t) for t in range(3)] == ["?", "⏎", "?"]
+    tokens = ["\r", "\n", "<unknown>"]
+    assert [ruler.symbol_at(tokens, t) for t in range(3)] == ["?", "⏎", "?"]
 
 
 def test_help_says_each_command_in_a_whole_sentence(run):

@@ -8,11 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tallycell as tc
-from tallycell.cli.inputs import open_array, open_text
 from tallycell.cli.inspect_view import print_model, to_json
-from tallycell.cli.options import Feeding
-from tallycell.cli.symbols import encode
-from tallycell.errors import InputError
 from tallycell.loaders import Head, LoadedModel, Place
 
 
@@ -51,7 +47,7 @@ def array(tmp_path):
 def test_several_lstms_and_none_chosen_lists_them_and_tells_the_option(run, two, array):
     status, out, err = run("read", two, "--array", array)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "holds 2 LSTMs, at 'decoder.rnn', 'encoder.rnn'; choose one with --lstm PATH" in err
+    assert "holds 2 LSTMs, at 'decoder.rnn', 'encoder.rnn'; choose one with lstm (--lstm PATH)" in err
 
 
 def test_the_chosen_lstm_is_read_and_named(run, two, array):
@@ -79,7 +75,7 @@ def test_options_of_trust_reach_the_loader(run, tmp_path, array, monkeypatch):
         return LoadedModel({"": lstm(4)}, path)
 
     monkeypatch.setattr("tallycell.cli.options.load", load)
-    status, _, err = run("read", "m.pt", "--array", array, "--trust-pickle", "--trust-code", "--forget-bias", "0.5")
+    status, _, err = run("read", array, "--array", array, "--trust-pickle", "--trust-code", "--forget-bias", "0.5")
     assert (status, err) == (0, "")
     assert seen == {"trust_pickle": True, "trust_code": True, "forget_bias": 0.5}
     run("inspect", array)
@@ -163,121 +159,3 @@ def test_what_cannot_be_inspected_is_one_line_and_status_2(run, tmp_path):
         status, out, err = run("inspect", path)
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert str(path) in err
-
-
-# ---- text for models with an embedding -------------------------------------------------------------------------------
-
-
-SYMBOLS = ("a", "b", " ", "?", "<unk>")
-ROWS = np.random.default_rng(3).normal(size=(5, 2))
-
-
-def embedded(stacks, places=None, vocabulary=SYMBOLS, rows=ROWS):
-    return LoadedModel(stacks, Path("m"), places=places or {}, embedding=rows, vocabulary=vocabulary)
-
-
-@pytest.fixture
-def text(tmp_path):
-    (tmp_path / "a.txt").write_text("ab ba? abba", encoding="utf-8")
-    return tmp_path / "a.txt"
-
-
-def test_text_becomes_rows_of_the_embedding(text):
-    subject = open_text(embedded({"lstm": lstm(2)}), text, "m", Feeding())
-    np.testing.assert_array_equal(subject.x, ROWS[[0, 1, 2, 1, 0, 3, 2, 0, 1, 1, 0]])
-    assert "".join(subject.tokens) == "ab ba? abba"
-    assert subject.quantities["position in the line"].tolist() == list(range(1, 12))
-    assert (subject.unknown_share, subject.left_out) == (0.0, False)
-
-
-def test_unknown_characters_are_read_as_such_or_left_out(text):
-    text.write_text("abXba", encoding="utf-8")
-    subject = open_text(embedded({"lstm": lstm(2)}), text, "m", Feeding())
-    assert subject.tokens == ["a", "b", "<unk>", "b", "a"]
-    assert (subject.unknown_share, subject.left_out) == (0.2, False)
-    without = embedded({"lstm": lstm(2)}, vocabulary=SYMBOLS[:4], rows=ROWS[:4])
-    subject = open_text(without, text, "m", Feeding())
-    assert subject.tokens == list("abba")
-    assert subject.quantities["position in the line"].tolist() == [1, 2, 4, 5]
-    assert subject.unknown_share == pytest.approx(0.2)
-    assert subject.left_out
-    with pytest.raises(
-        InputError, match=r"40% of the text are characters that the model does not know; it knows ' \?ab'"
-    ):
-        encode("aXbXb", SYMBOLS[:4], None)
-
-
-def test_share_left_out_is_printed(run, text, monkeypatch):
-    text.write_text("abXba ab ba ba ab", encoding="utf-8")
-    without = embedded({"lstm": lstm(2)}, vocabulary=SYMBOLS[:4], rows=ROWS[:4])
-    monkeypatch.setattr("tallycell.cli.options.load", lambda path, **options: without)
-    _, out, _ = run("read", "m", "--text", text)
-    assert "it read a.txt: 16 symbols, 5.9% of the text are unknown to it and left out" in out
-
-
-@pytest.mark.parametrize(("first", "merge", "joined"), [
-    (lstm(2), None, lambda h: h[0]),
-    (both_directions(2), None, lambda h: np.concatenate(h, axis=-1)),
-    (both_directions(2), "sum", lambda h: h[0] + h[1]),
-    (both_directions(2), "mul", lambda h: h[0] * h[1]),
-    (both_directions(2), "ave", lambda h: (h[0] + h[1]) / 2),
-])  # fmt: skip
-def test_later_layer_reads_what_the_layers_before_give_out(text, first, merge, joined):
-    h = tc.record_trace(first, ROWS[[0, 1, 2, 1, 0, 3, 2, 0, 1, 1, 0]])["h"].isel(layer=0, sequence=0)
-    expected = joined(h.transpose("direction", "time", "unit").to_numpy())
-    model = embedded({"rnn_1": first, "rnn_2": lstm(expected.shape[1])}, {"rnn_1": Place(merge=merge)})
-    subject = open_text(model, text, "m", Feeding(lstm="rnn_2"))
-    np.testing.assert_allclose(subject.x, expected, atol=1e-15)
-    assert subject.path == "rnn_2"
-
-
-def test_layers_that_are_not_one_stack_are_refused_with_the_reason(text):
-    cases = {
-        "their names differ in more than a number": embedded({"encoder": lstm(2), "rnn_2": lstm(3)}),
-        "the one gives 3 numbers, the other reads 4": embedded({"rnn_1": lstm(2), "rnn_2": lstm(4)}),
-        "one of them reads from the last step": embedded(
-            {"rnn_1": lstm(2), "rnn_2": lstm(3)}, {"rnn_1": Place(reverse=True)}
-        ),
-    }
-    for reason, model in cases.items():
-        with pytest.raises(InputError, match=reason):
-            open_text(model, text, "m", Feeding(lstm="rnn_2"))
-
-
-def test_texts_that_a_model_cannot_read_are_refused(text):
-    cases = {
-        "the embedding gives 2 numbers a symbol, the LSTM at 'lstm' reads 7": embedded({"lstm": lstm(7)}),
-        "an embedding of 5 symbols and does not name the symbols": embedded({"lstm": lstm(2)}, vocabulary=None),
-        "an embedding of 5 symbols and names 4 symbols": embedded({"lstm": lstm(2)}, vocabulary=SYMBOLS[:4]),
-        "are not characters": embedded({"lstm": lstm(2)}, vocabulary=("the", "of", "and", "to", "a")),
-        "has no alphabet": LoadedModel({"lstm": lstm(2)}, Path("m")),
-    }
-    for reason, model in cases.items():
-        with pytest.raises(InputError, match=reason):
-            open_text(model, text, "m", Feeding())
-
-
-def test_lstm_that_reads_from_the_last_step_is_given_everything_turned_round(text, array):
-    backwards = {"lstm": Place(reverse=True)}
-    subject = open_text(embedded({"lstm": lstm(2)}, backwards), text, "m", Feeding())
-    assert "".join(subject.tokens) == "abba ?ab ba"
-    assert subject.quantities["position in the line"].tolist() == list(range(11, 0, -1))
-    np.testing.assert_array_equal(subject.x[0], ROWS[0])
-    of_array = open_array(LoadedModel({"lstm": lstm(4)}, Path("m"), places=backwards), array, "m", Feeding())
-    np.testing.assert_array_equal(of_array.x, np.load(array)[::-1])
-    assert of_array.reverse
-
-
-def test_shakespeare_reads_shakespeare(run, third_party, tmp_path):
-    folder = third_party / "models" / "ml5-shakespeare"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
-    speech = "All:\nSpeak, speak.\nAll:\nNo more, I pray thee.\n" * 8
-    (tmp_path / "speech.txt").write_text(speech, encoding="utf-8")
-    status, out, _ = run("read", folder, "--text", tmp_path / "speech.txt", "--forget-bias", "1")
-    assert status == 0
-    assert "LSTM of 128 units, 2 layers" in out
-    assert f"{len(speech)} symbols, 0.0% of the text are unknown to it and left out" in out
-    status, _, err = run("read", folder, "--text", tmp_path / "speech.txt")
-    assert status == 2
-    assert "--forget-bias" in err

@@ -5,8 +5,10 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -92,6 +94,101 @@ class TestLoadedModel:
         assert "source='model.pt'" in repr(self.model)
 
 
+class TestWhichRunsWhen:
+    one = LSTMParameters(random_weights())
+    places = MappingProxyType({"a": Place(when="if 'sr' equals 16000"), "c": Place(when="if 'sr' equals 16000")})
+
+    def of(self, *paths, **more):
+        return LoadedModel(dict.fromkeys(paths, self.one), Path("m.onnx"), **more)
+
+    def test_the_error_that_asks_to_choose_one_says_when_each_runs(self):
+        text = line_of(lambda: self.of("a", "b", places=self.places).lstm, InputError)
+        assert text == "m.onnx holds 2 LSTMs, at 'a' (if 'sr' equals 16000), 'b'; choose one: model[path]"
+        many = self.of(*map(str, range(20)))
+        assert many.paths_in_words().endswith("'6', '7', and 12 more")
+
+    def test_those_that_run_in_the_same_case_run_one_after_the_other(self):
+        model = self.of("a", "b", "c", "d", places=self.places, in_order=True)
+        assert model.order_in_words() == ("if 'sr' equals 16000: first 'a', then 'c'", "first 'b', then 'd'")
+        assert self.of("a", "b", places=self.places, in_order=True).order_in_words() == ()
+
+    def test_an_order_that_is_not_known_is_not_told(self):
+        assert self.of("a", "b").order_in_words() == ()
+
+
+# --- how values are shown
+
+
+class Page(HTMLParser):
+    """What a page holds; every element has to be closed, and in order."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.seen, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J&\"'"
+
+
+class TestShown:
+    one = LSTMParameters(random_weights())
+
+    def test_parameters_are_a_table_of_sizes(self):
+        page = Page(everything()._repr_html_())
+        rows = dict(zip(*[iter([text for text in page.texts if text.strip()][1:])] * 2, strict=True))
+        assert rows["inputs"] == "3"
+        assert rows["units"] == "2"
+        assert rows["layers"] == "2"
+        assert rows["directions"] == "forward and reverse"
+        assert rows["forget gate"] == "coupled"
+        assert rows["activations (gate/cell/hidden)"] == "hard_sigmoid/sine/tanh, sigmoid/tanh/elu"
+        assert set(page.seen) == {"table", "caption", "tr", "th", "td"}
+
+    def test_a_model_is_a_table_and_names_do_not_get_out_of_it(self):
+        places = {HOSTILE: Place(when=f"if {HOSTILE} holds")}
+        model = LoadedModel(
+            {HOSTILE: self.one, "b": self.one}, Path(HOSTILE), places=places, refused={"c" + HOSTILE: HOSTILE},
+            embedding=np.ones((2, 3)), vocabulary=(HOSTILE, "y"), head=Head(np.ones((1, 2))), features=(HOSTILE,),
+            step=HOSTILE, notes=(HOSTILE,), in_order=True,
+        )  # fmt: skip
+        page = model._repr_html_()
+        read = Page(page)
+        assert set(read.seen) == {"table", "caption", "tr", "th", "td"}
+        assert all(line.isprintable() for line in page.split("\n"))
+        assert "alert(1)</script>\\x1b[2J&" in "".join(read.texts)
+        for word in ("2 LSTMs", "embedding", "2 symbols, 3 features each", "vocabulary", "refused: <script>", "note"):
+            assert word in "".join(read.texts)
+
+    def test_of_many_the_first_eight_are_shown_and_all_of_it_is_short(self):
+        many = {f"{k}{'x' * 500}": self.one for k in range(100)}
+        model = LoadedModel(many, Path("m"), refused={f"r{k}{'y' * 500}": "z" * 500 for k in range(100)}, in_order=True)
+        page = Page(model._repr_html_())
+        assert page.seen.count("tr") == 8 + 8 + 2
+        assert "184 more" in page.texts
+        assert len(repr(model)) < 3_000
+        assert len(repr(model).splitlines()) == 1
+
+    def test_all_of_a_run_is_in_its_page(self):
+        model = LoadedModel(
+            {"a": self.one}, Path("run"), features=("rain", "snow", "x"), step="1D", notes=("no scaler",)
+        )
+        texts = Page(model._repr_html_()).texts
+        assert {"run: 1 LSTM", "'rain', 'snow', 'x'", "1D", "no scaler"} <= set(texts)
+
+
 # --- how a format is told
 
 
@@ -136,11 +233,16 @@ def test_what_is_in_a_zip_tells_the_format(tmp_path, names, name):
 
 def test_every_format_has_a_reader_that_takes_the_options_it_names(tmp_path):
     assert recognise(tmp_path) == "raw tensors"
-    told = {*STARTS.values(), *ZIPS.values(), "raw tensors"}
+    (tmp_path / "config.yml").touch()
+    assert recognise(tmp_path) == "NeuralHydrology"
+    told = {*STARTS.values(), *ZIPS.values(), "raw tensors", "NeuralHydrology"}
     assert told == set(READERS)
     for module, function, options in READERS.values():
         read = getattr(import_module(f"tallycell.loaders.{module}"), function)
-        assert tuple(inspect.signature(read).parameters) == ("path" if module != "raw_tensors" else "folder", *options)
+        assert tuple(inspect.signature(read).parameters) == (
+            "folder" if module in ("raw_tensors", "neuralhydrology") else "path",
+            *options,
+        )
 
 
 # --- files that are not what they should be

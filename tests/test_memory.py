@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tallycell import memory
-from tallycell.cli.arrays import read_array
 from tallycell.errors import InputError
 from tallycell.loaders import load
+from tallycell.opening import read_table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are read from Linux' files")
 MIB = 2**20
@@ -135,10 +135,10 @@ def lie_about_size(path: Path, name: str, content: bytes, stated: int) -> None:
 PEAK = """
 import resource, sys, tracemalloc
 from pathlib import Path
-from tallycell.cli.arrays import read_array
+from tallycell.opening import read_table
 from tallycell.loaders import load
 import torch
-read = {"load": load, "array": read_array}[sys.argv[1]]
+read = {"load": load, "array": read_table}[sys.argv[1]]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     read(Path(sys.argv[2]))
@@ -174,7 +174,7 @@ def test_an_input_that_promises_more_than_it_has_takes_no_memory(tmp_path):
     header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 4)}".ljust(117) + "\n"
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
     with pytest.raises(ValueError, match=r"shape \(1000000000000, 4\) needs 16000000000000 bytes, the file has 0"):
-        read_array(tmp_path / "x.npy")
+        read_table(tmp_path / "x.npy")
 
 
 @pytest.mark.timeout(30)
@@ -182,14 +182,14 @@ def test_a_table_of_a_million_columns_is_refused_in_seconds(tmp_path):
     row = ",".join(["1"] * 10**6)
     (tmp_path / "wide.csv").write_text(f"{row}\n{row}\n")
     with pytest.raises(InputError, match=r"has 1,000,000 columns; expected one a feature, at most 10,000: are rows"):
-        read_array(tmp_path / "wide.csv")
+        read_table(tmp_path / "wide.csv")
 
 
 def test_a_table_beyond_the_memory_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
     (tmp_path / "x.csv").write_text("1,2\n" * 1000)
     monkeypatch.setattr(memory, "available_memory", lambda: 50_000)
     with pytest.raises(InputError, match=r"reading the table .*x\.csv needs about 56,000 bytes of memory"):
-        read_array(tmp_path / "x.csv")
+        read_table(tmp_path / "x.csv")
 
 
 def test_a_text_beyond_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch, capsys):

@@ -129,7 +129,9 @@ def test_the_forget_bias_has_to_be_told(tmp_path, forget_bias):
 
 
 def test_a_folder_without_a_manifest_or_without_an_lstm_is_named(tmp_path):
-    assert "is a folder without a manifest.json; give a model file, or a folder with one" in error_of(tmp_path)
+    assert "is a folder without a manifest.json; give a model file, a folder with one, or a run folder of" in error_of(
+        tmp_path
+    )
     assert "holds no LSTM cell (lstm_cell/kernel and so on); its tensors are 'a/gru_cell/weights'" in error_of(
         write(tmp_path, cell("a/gru_cell", 2, 3))
     )

@@ -202,7 +202,7 @@ def stores_of(two):
 def test_one_sequence_can_be_chosen_and_read(two):
     own = stores_of(two).sel(sequence="Marsh Creek")
     chosen = two.sel(sequence="Marsh Creek")
-    reading = tc.read_units(chosen, quantities={"snow": own})
+    reading = tc.read_units(chosen, quantities={"snow": own.drop_attrs()})
     alone = tc.read_units(two.sel(sequence=["Marsh Creek"]), quantities={"snow": own.to_numpy()})
     assert reading == alone
     assert reading.units[0].follows.correlation == pytest.approx(1)

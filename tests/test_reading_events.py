@@ -11,7 +11,8 @@ import pytest
 
 import tallycell as tc
 from tallycell.errors import ActivationError, TraceError
-from tallycell.reading import read_events, read_saturation, saturated_share, text_quantities
+from tallycell.opening import text_quantities
+from tallycell.reading import read_events, read_saturation, saturated_share
 from tallycell.reading.events import EXPOSE, FORGET, WRITE
 
 

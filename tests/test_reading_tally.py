@@ -241,8 +241,8 @@ def test_reverse_direction_is_tallied_as_it_reads():
     weights |= {"bias_ih_l0": [big, big, 0, big], "bias_hh_l0": np.zeros(4)}
     weights = {name: np.asarray(weight, dtype=float) for name, weight in weights.items()}
     weights |= {f"{name}_reverse": weight for name, weight in weights.items()}
-    x = np.stack([draw.choice([-1.0, 1.0], (70, 3)), (draw.random((70, 3)) < 0.1)], axis=-1)
-    trace = tc.record_trace(tc.LSTMParameters(weights), x, lengths=[70, 31, 55])
+    x = np.stack([draw.choice([-1.0, 1.0], (140, 3)), (draw.random((140, 3)) < 0.1)], axis=-1)
+    trace = tc.record_trace(tc.LSTMParameters(weights), x, lengths=[140, 61, 110])
     reading = tc.read_units(trace)
     assert [unit.direction for unit in reading.units] == ["forward", "reverse"]
     for unit in reading.units:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tallycell.activations import activation, register_activation
+    from tallycell.input import Input
     from tallycell.layout import Layout
     from tallycell.loaders import Tapped, load, save, tap, to_keras_weights, to_onnx
     from tallycell.lstm import LSTM
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tallycell.machine.extracting.extraction import extract_machine
     from tallycell.machine.hardening import harden
     from tallycell.machine.proving.horizon import counting_horizon
+    from tallycell.opening import open_audio, open_table, open_text
     from tallycell.parameters import Activations, LSTMParameters
     from tallycell.reading import read_events, read_saturation, read_units
     from tallycell.recogniser import Recogniser
@@ -32,6 +34,7 @@ __all__ = [
     "Activations",
     "CounterMachine",
     "Hold",
+    "Input",
     "LSTMParameters",
     "LSTMState",
     "Layout",
@@ -51,6 +54,9 @@ __all__ = [
     "format_machine",
     "harden",
     "load",
+    "open_audio",
+    "open_table",
+    "open_text",
     "open_trace",
     "parse",
     "read_events",
@@ -70,6 +76,7 @@ __all__ = [
 _HOME = {
     "activation": "activations",
     "register_activation": "activations",
+    "Input": "input",
     "Layout": "layout",
     "load": "loaders",
     "save": "loaders",
@@ -87,6 +94,9 @@ _HOME = {
     "harden": "machine.hardening",
     "extract_machine": "machine.extracting.extraction",
     "counting_horizon": "machine.proving.horizon",
+    "open_audio": "opening",
+    "open_table": "opening",
+    "open_text": "opening",
     "Activations": "parameters",
     "LSTMParameters": "parameters",
     "read_events": "reading",

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from tallycell.activations import Activation, activation
 from tallycell.errors import ParameterError
+from tallycell.html_table import html_table
 from tallycell.names import DIRECTIONS, GATES, PARAMETER_KINDS, PEEPHOLE_GATES, Gate, parameter_name
 from tallycell.wording import quoted
 
@@ -306,6 +307,25 @@ class LSTMParameters:
             if slots != default:
                 parts.append(f"{DIRECTIONS[k]}={slots.gate.name}/{slots.cell.name}/{slots.hidden.name}")
         return f"LSTMParameters({', '.join(parts)}, dtype={self.dtype})"
+
+    def _repr_html_(self) -> str:
+        """Give a table of sizes and settings, which notebooks show in place of the ``repr``."""
+        slots = dict.fromkeys(self.slots(direction) for direction in range(self.num_directions))
+        rows = {
+            "inputs": f"{self.input_size:,}",
+            "units": f"{self.hidden_size:,}",
+            "layers": f"{self.num_layers:,}",
+            "directions": " and ".join(DIRECTIONS[: self.num_directions]),
+            "projected to": f"{self.proj_size:,}" if self.proj_size else "",
+            "activations (gate/cell/hidden)": ", ".join(f"{s.gate.name}/{s.cell.name}/{s.hidden.name}" for s in slots),
+            "forget gate": "" if self.forget_gate == "own" else self.forget_gate,
+            "biases": "yes" if self.bias else "no",
+            "peepholes": "yes" if self.peepholes else "",
+            "pre-activations clipped at": "" if self.clip_pre is None else f"{self.clip_pre:g}",
+            "cells clipped at": "" if self.clip_cell is None else f"{self.clip_cell:g}",
+            "weights": f"{sum(weight.size for weight in self.weights.values()):,} ({self.dtype})",
+        }
+        return html_table("LSTMParameters", ((name, value) for name, value in rows.items() if value))
 
 
 def _check_weights(weights: Mapping[str, np.ndarray]) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import tallycell
-from tallycell.cli.inputs import open_input, source_of
+from tallycell.cli.help import Commands
+from tallycell.cli.inputs import open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Opening, Showing, Source, with_groups
@@ -17,7 +18,7 @@ from tallycell.memory import say_bytes
 from tallycell.wording import shown
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Read an LSTM by its purpose: differentiable memory that counts.",
 )  # fmt: skip
@@ -49,8 +50,9 @@ def read(
 ) -> None:  # fmt: skip
     """Say what each unit of an LSTM counts; with no model named, of the model and text that are shipped."""
     from tallycell.cli import report, unit_view
-    from tallycell.reading import read_saturation, read_units
+    from tallycell.reading import read_units
 
+    require_files(model, source)
     if sum((showing.as_json, showing.as_csv, showing.unit is not None)) > 1:
         raise InputError("got more than one of --json, --csv and --unit; choose one")
     with progress() as advance:
@@ -59,42 +61,47 @@ def read(
         needed = subject.bytes_needed(to_read=True)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
         trace = subject.record()
-        advance("reading saturation", None)
-        saturation = read_saturation(trace)
         reading = read_units(
-            trace, subject.tokens, subject.quantities,
+            trace, subject.given, model=subject.model,
             progress=lambda done, total: advance("reading units", (done, total)),
         )  # fmt: skip
     if showing.as_json:
-        sys.stdout.write(report.to_json(subject, saturation, reading) + "\n")
+        sys.stdout.write(report.to_json(subject, reading) + "\n")
     elif showing.as_csv:
         sys.stdout.write(report.to_csv(reading))
     elif showing.unit is not None:
-        unit_view.print_unit(console(), subject, trace, reading.unit(showing.unit))
+        unit_view.print_unit(console(), subject, trace, reading.unit(showing.unit), rows=showing.rows)
     else:
-        report.print_reading(console(), subject, saturation, reading, top=showing.top)
+        report.print_reading(console(), subject, reading, top=showing.top)
 
 
 @app.command()
 @with_groups
 def trace(
     model: Model,
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="npy, npz or csv (time, feature); wav; else a text")],
+    what: Annotated[
+        Path | None, typer.Argument(metavar="INPUT", help="a table or array, or wav; else a text: told by its suffix")
+    ] = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Zarr store to write")],
+    source: Source,
     opening: Opening,
     feeding: Feeding,
 ) -> None:
     """Record every gate and state of every step into a Zarr store."""
     from tallycell.trace.store import require_trace_place, save_trace
 
+    source = source if what is None else source_of(what, source)
+    require_files(model, source)
+    if source.quantities is not None:
+        raise InputError("--quantities is for tallycell read, since a trace holds none; leave it out")
     require_trace_place(output)
     with progress() as advance:
         advance("opening the model", None)
-        subject = open_input(model, source_of(source), opening, feeding)
+        subject = open_input(model, source, opening, feeding)
         needed = subject.bytes_needed(to_read=False)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
-        recorded = subject.record(keep_x=subject.tokens is None)
+        recorded = subject.record(keep_x=subject.given.tokens is None)
         advance(f"writing {output}", None)
         save_trace(recorded, output)
     sizes = ", ".join(f"{size} {name}" for name, size in recorded.sizes.items())

@@ -15,7 +15,7 @@ from tallycell.loaders import LoadedModel, Place
 from tallycell.names import DIRECTIONS
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.recogniser import Recogniser
-from tallycell.wording import quoted, shown
+from tallycell.wording import listed, quoted, shown
 
 JSON_SCHEMA_VERSION = "1"
 FORGET_GATES = {
@@ -25,6 +25,7 @@ FORGET_GATES = {
 }
 SHOWN_SYMBOLS = 12
 SHOWN_LSTMS = 100
+MOST_OF_A_CASE = 1_000  # characters of when an LSTM runs
 
 
 def count(number: int, noun: str) -> str:
@@ -78,7 +79,7 @@ def print_model(console: Console, loaded: LoadedModel, format_name: str) -> None
     for rest, which in ((len(loaded), "LSTMs"), (len(loaded.refused), "that are refused")):
         if rest > SHOWN_LSTMS:
             tree.add(Text(f"and {rest - SHOWN_LSTMS:,} more {which}; --json gives all"))
-    for line in _around(loaded):
+    for line in (*islice(loaded.order_in_words(), SHOWN_LSTMS), *_around(loaded)):
         tree.add(Text(line))
     console.print(tree)
 
@@ -93,6 +94,8 @@ def _lines_of(parameters: LSTMParameters, place: Place) -> Iterator[str]:
     yield from options_of(parameters)
     if not parameters.bias:
         yield "no biases"
+    if place.when is not None:
+        yield f"runs {shown(place.when, MOST_OF_A_CASE)}"
     if place.operator != "LSTM":
         yield f"operator {shown(place.operator)}"
     if place.stored_as is not None:
@@ -120,6 +123,15 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
         outputs, hidden = loaded.head.weight.shape
         behind = f", {shown(loaded.head.activation)}" if loaded.head.activation else ""
         yield f"head: {hidden:,} to {count(outputs, 'output')}{behind}"
+    if loaded.features is not None:
+        static = f"; static: {listed(loaded.static)}" if loaded.static else ""
+        yield f"features: {', '.join(map(shown, loaded.features[:SHOWN_SYMBOLS]))}{_rest(loaded.features)}{static}"
+    if loaded.scaling is not None:
+        for name, center in islice(loaded.scaling.center.items(), SHOWN_SYMBOLS):
+            yield f"scaling: {shown(name)} less {center:g}, divided by {loaded.scaling.spread[name]:g}"
+    if loaded.step is not None:
+        yield f"a step is {shown(loaded.step)} long"
+    yield from (f"note: {note}" for note in loaded.notes)
     if loaded.recogniser is not None:
         one = loaded.recogniser
         yield f"recogniser: reads {_say_symbols(one.alphabet)}; {count(len(one.outputs), 'output')}, {one.decision}"
@@ -128,6 +140,10 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
 def _say_symbols(symbols: tuple[str, ...]) -> str:
     first = " ".join(quoted(symbol, SHOWN_CHARACTERS) for symbol in symbols[:SHOWN_SYMBOLS])
     return f"{count(len(symbols), 'symbol')}, {first}{' ...' if len(symbols) > SHOWN_SYMBOLS else ''}"
+
+
+def _rest(names: tuple[str, ...]) -> str:
+    return f" and {len(names) - SHOWN_SYMBOLS:,} more" if len(names) > SHOWN_SYMBOLS else ""
 
 
 def to_json(loaded: LoadedModel, format_name: str) -> str:
@@ -145,6 +161,14 @@ def to_json(loaded: LoadedModel, format_name: str) -> str:
         if loaded.head is None
         else {"weight": list(loaded.head.weight.shape), "activation": loaded.head.activation},
         "recogniser": None if loaded.recogniser is None else _recogniser_to_json(loaded.recogniser),
+        "in_order": loaded.in_order,
+        "features": None if loaded.features is None else list(loaded.features),
+        "static": list(loaded.static),
+        "scaling": None
+        if loaded.scaling is None
+        else {"center": dict(loaded.scaling.center), "spread": dict(loaded.scaling.spread)},
+        "step": loaded.step,
+        "notes": list(loaded.notes),
     }
     return json.dumps(value, indent=1, allow_nan=False)
 
@@ -168,6 +192,7 @@ def _lstm_to_json(path: str, parameters: LSTMParameters, place: Place) -> dict[s
         "reverse": place.reverse,
         "merge": place.merge,
         "reads": place.reads,
+        "when": place.when,
         "state_inputs": list(place.state_inputs),
     }
 

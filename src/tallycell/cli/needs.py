@@ -9,17 +9,17 @@ import os
 
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.cells import UNITS_AT_ONCE
+from tallycell.reading.nothing_learned import MOST_UNITS
 from tallycell.reading.units import AT_ONCE
 
 RECORDED = 6  # i f g o c h of every layer and direction
 OF_A_LAYER = 8  # besides, while a layer runs: its gates and states once more and its input, as the kernel has them
 PADDED_TO = 16  # units: what the kernel works on at once
-SATURATION = 2.5  # copies of one gate of all layers in one direction
-CELL = 4 * 8  # bytes a step: i f g c of a cell in float64
+SATURATION = 3.5  # copies of one gate of all layers in one direction
+CELL = 8 * 8  # bytes a step: i f g c o, and what it does, of a cell in float64
 TALLY = 25 * 8  # bytes a step that a worker fits a tally in
 STIMULUS = 4 * 8  # bytes a step and feature: its value, whether it is high or low, copies
 OF_A_WORKER = 2 * 8  # bytes a step and feature: the same as floats
-CHARACTER = 100  # bytes of a text while its symbols are looked up, besides what the LSTM reads
 STEP = 15 * 8  # bytes a step: its symbol, its place, known quantities
 LIBRARIES = 300_000_000  # what is imported and compiled on the way
 
@@ -55,4 +55,15 @@ def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     saturation = SATURATION * parameters.num_layers * parameters.hidden_size * itemsize
     cells = min(AT_ONCE * workers, parameters.hidden_size) * CELL + 2 * UNITS_AT_ONCE * 4 * itemsize
     a_step = saturation + cells + workers * TALLY + features * (STIMULUS + workers * OF_A_WORKER) + STEP
-    return bytes_to_record(parameters, steps, features) + int(steps * a_step)
+    return (
+        bytes_to_record(parameters, steps, features)
+        + int(steps * a_step)
+        + _bytes_of_nothing_learned(parameters, steps)
+    )
+
+
+def _bytes_of_nothing_learned(parameters: LSTMParameters, steps: int) -> int:
+    """Bytes that recording some units of a shuffled network takes besides the trace that is read."""
+    kept = 5 * min(MOST_UNITS, parameters.hidden_size) * parameters.num_layers * parameters.num_directions
+    of_a_layer = -(-parameters.hidden_size // PADDED_TO) * PADDED_TO * parameters.num_directions
+    return steps * (OF_A_LAYER * of_a_layer + kept) * parameters.dtype.itemsize

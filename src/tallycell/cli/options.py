@@ -24,7 +24,10 @@ class Opening:
     ] = False
     forget_bias: Annotated[
         float | None,
-        Option("--forget-bias", help="what the model adds to the forget bias when it runs, 0 or 1"),
+        Option(
+            "--forget-bias",
+            help="TensorFlow only: the forget bias that the program adds (the file does not store it), 0 or 1",
+        ),
     ] = None
 
     def load(self, path: Path) -> LoadedModel:
@@ -44,17 +47,37 @@ class Feeding:
     rate: Annotated[int | None, Option("--rate", min=1, help="samples a second that the model was made for")] = None
     chunk: Annotated[int | None, Option("--chunk", min=1, help="new samples in each call of the model")] = None
     context: Annotated[
-        int | None, Option("--context", min=0, help="samples of the chunk before that each call begins with")
+        int | None,
+        Option("--context", min=0, help="how many samples of the previous chunk to repeat at the start of each call"),
     ] = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """What there is to read."""
+    """What there is to read, and what is known of it."""
 
-    text: Annotated[Path | None, Option("--text", help="text, UTF-8; for a model that knows its symbols")] = None
-    array: Annotated[Path | None, Option("--array", help="input as npy, npz or csv: (time, feature)")] = None
+    text: Annotated[Path | None, Option("--text", help="text, UTF-8; for a model that has an embedding")] = None
+    array: Annotated[
+        list[Path] | None,
+        Option(
+            "--array", help="table or array (csv, parquet, npy, npz, NetCDF, Zarr); again for each further sequence"
+        ),
+    ] = None
     audio: Annotated[Path | None, Option("--audio", help="sound as WAV, through the model's own front end")] = None
+    time: Annotated[
+        str | None, Option("--time", metavar="COLUMN", help="column that holds the time; else the first with dates")
+    ] = None
+    quantities: Annotated[
+        Path | None, Option("--quantities", help="table of what a cell may follow, at the steps of the array")
+    ] = None
+    vocab: Annotated[
+        Path | None,
+        Option("--vocab", help="symbols of the embedding: one a line, a list or mapping in JSON, or a tokenizer.json"),
+    ] = None
+    scale: Annotated[
+        Path | None, Option("--scale", help="mean and std of each column, JSON or YAML; the array is scaled by them")
+    ] = None
+    state: Annotated[Path | None, Option("--state", help="npz file with the initial states h_0 and c_0")] = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,9 @@ class Showing:
     as_json: Annotated[bool, Option("--json", help="print the whole reading as JSON")] = False
     as_csv: Annotated[bool, Option("--csv", help="print one row a unit as CSV")] = False
     unit: Annotated[str | None, Option("--unit", metavar="L.U", help="one unit in depth, such as 0.27")] = None
+    rows: Annotated[
+        int, Option("--rows", min=0, help="with --unit: how many features and quantities to lay under the cell")
+    ] = 3
     top: Annotated[int, Option("--top", min=1, help="how many units to show")] = 10
 
 

@@ -1,54 +1,45 @@
-"""One unit in depth: its ladder, its triggers, and its events aligned under what it read."""
+"""One unit in depth: its counters, what moves it, and its events aligned under what it read."""
 
-import numpy as np
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tallycell.cli.inputs import Subject
-from tallycell.cli.report import ARROWS, BLOCKS, say_r2
-from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, UNIT
-from tallycell.reading import UnitReading, read_events
-from tallycell.reading.roles import LOSSLESS, say_number
-
-LINES = 6  # of text, in the window that is shown
-UP, DOWN = "bold green", "bold magenta"
-MARKS = {
-    "forget": {"reset": ("R", "bold red"), "keep": ("·", "dim"), "leak": ("~", "yellow")},
-    "write": {"increment": ("+", UP), "decrement": ("-", DOWN), "hold": ("·", "dim"), "partial": ("", "")},
-    "expose": {"positive": ("+", UP), "negative": ("-", DOWN), "hidden": ("·", "dim"), "partial": ("~", "yellow")},
-}
-LEGEND = (
-    "forget: R reset, ~ leak, · keep    write: + increment, - decrement, ↑ ↓ partial, · hold    "
-    "expose: + - its sign, ~ partial, · hidden    cell: ▁ lowest to █ highest"
-)
-SHOWN_AS = {"\n": "⏎", "\t": "⇥"}
+from tallycell.cli.ruler import print_ruler
+from tallycell.reading import UnitReading
+from tallycell.reading.clock import say_number
+from tallycell.reading.page import glyphs_for, say_r2
 
 
-def print_unit(console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading) -> None:
+def print_unit(console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading, *, rows: int) -> None:
     """Print everything that is known of one unit."""
     console.print(Text(f"Unit {unit.label}: {unit.sentence}", style="bold"))
+    if unit.exposure is not None:
+        e = unit.exposure
+        shares = (
+            f"a sign at {e.sign:.0%} of the steps, nothing at {e.nothing:.0%}, something between at {e.between:.0%}"
+        )
+        console.print(Text(f"Its output is {shares}."))
     console.print()
     _print_ladder(console, unit)
     console.print()
     _print_triggers(console, unit)
     console.print()
-    _print_events(console, subject, trace, unit)
+    print_ruler(console, subject.given, trace, unit, rows=rows)
 
 
 def _print_ladder(console: Console, unit: UnitReading) -> None:
+    """Print the counters that were fitted to the cell, the simplest first; the one that is quoted is bold."""
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("  rung")
+    table.add_column("  counter (tally)")
     table.add_column("numbers", justify="right")
     table.add_column("R²", justify="right")
     table.add_column("a step adds")
     table.add_column("and keeps")
-    table.add_column("time constant", justify="right")
     for rung in unit.ladder:
-        steps = "" if rung.time_constant > LOSSLESS else f"{rung.time_constant:.1f} steps"
         levels = (say_levels(rung.write_levels), say_levels(rung.keep_levels))
-        row = (f"  {rung.name}", str(rung.parameters), say_r2(rung.r2), *levels, steps)
+        row = (f"  {rung.name}", str(rung.parameters), say_r2(rung.r2), *levels)
         table.add_row(*row, style="bold" if rung.name == unit.rung else "")
     console.print(table)
 
@@ -61,73 +52,18 @@ def say_levels(levels: tuple[float, ...]) -> str:
 
 def _print_triggers(console: Console, unit: UnitReading) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for name in ("  event", "at", "happens", "by chance", "times seen", "mean f or i·g"):
+    for name in ("  event", "at", "happens", "of all steps", "times seen", "mean moved"):
         table.add_column(name, justify="left" if name in ("  event", "at") else "right")
+    events = glyphs_for(console.encoding).events
     for event, triggers in unit.triggers.items():
+        mark = "" if events[event].isalpha() else f"{events[event]} "
         for t in triggers:
             numbers = (f"{t.share:.0%}", f"{t.chance:.0%}", f"{t.count:,}", f"{t.mean:+.2f}")
-            table.add_row(f"  {ARROWS[event]} {event}", t.stimulus, *numbers)
+            table.add_row(f"  {mark}{event}", t.stimulus, *numbers)
     if table.row_count:
         console.print(table)
+        console.print(
+            Text("  mean moved: f of a reset, o of show and hide, else what is added to the cell", style="dim")
+        )
     else:
-        console.print("  nothing triggers it above chance")
-
-
-def _print_events(console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading) -> None:
-    """Print the liveliest window of the first sequence, the events of each step under its symbol."""
-    one = trace.sel({LAYER: [unit.layer], DIRECTION: [unit.direction], UNIT: [unit.unit]})
-    one.attrs["activations"] = trace.attrs["activations"]
-    events = read_events(one).isel(layer=0, direction=0, sequence=0, unit=0)
-    steps = int(trace["length"][0])
-    c = one["c"].isel(layer=0, direction=0, sequence=0, unit=0).to_numpy()[:steps]
-    write = (one["i"] * one["g"]).isel(layer=0, direction=0, sequence=0, unit=0).to_numpy()[:steps]
-    width = max(20, console.width - 10)
-    begin = _liveliest(np.abs(np.diff(c, prepend=0)), width * LINES)
-    sequences = trace.sizes[SEQUENCE]
-    where = f" of the first of {sequences} sequences" if sequences > 1 else ""
-    order = ", read from the right" if unit.direction == DIRECTIONS[1] else ""
-    console.print(Text(f"Steps {begin} to {min(begin + width * LINES, steps) - 1}{where}{order}", style="bold"))
-    console.print(Text(LEGEND, style="dim"))
-    height = _height(c)
-    for start in range(begin, min(begin + width * LINES, steps), width):
-        span = range(start, min(start + width, steps))
-        console.print(_row("text" if subject.tokens else "step", [(symbol_at(subject, t), "bold") for t in span]))
-        for name, marks in MARKS.items():
-            names = events[name].attrs["flag_meanings"].split()
-            codes = events[name].to_numpy()
-            shown = [marks[names[codes[t]]] for t in span]
-            if name == "write":
-                shown = [mark if mark[0] else _partial_write(write[t]) for mark, t in zip(shown, span, strict=True)]
-            console.print(_row(name, shown))
-        console.print(_row("cell", [(height[t], "cyan") for t in span]))
-        console.print()
-
-
-def _partial_write(write: float) -> tuple[str, str]:
-    return ("↑", UP) if write > 0 else ("↓", DOWN)
-
-
-def symbol_at(subject: Subject, t: int) -> str:
-    """Give what stands above a step: its symbol, in one column, or the last digit of its number."""
-    if subject.tokens is None:
-        return str(t % 10)
-    token = subject.tokens[t]
-    return SHOWN_AS.get(token, token if len(token) == 1 and token.isprintable() else "?")
-
-
-def _row(name: str, marks: list[tuple[str, str]]) -> Text:
-    return Text.assemble((f"{name:<8}", "dim"), *marks, no_wrap=True)
-
-
-def _liveliest(movement: np.ndarray, window: int) -> int:
-    """First step of the window in which the cell moves most."""
-    if len(movement) <= window:
-        return 0
-    total = np.concatenate([[0.0], np.cumsum(movement)])
-    return int(np.argmax(total[window:] - total[:-window]))
-
-
-def _height(c: np.ndarray) -> list[str]:
-    low, high = float(c.min()), float(c.max())
-    scaled = (c - low) / (high - low) if high > low else np.zeros_like(c)
-    return [BLOCKS[int(value)] for value in np.round(scaled * (len(BLOCKS) - 1))]
+        console.print("  nothing that it reads brings its events above chance")

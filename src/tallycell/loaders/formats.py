@@ -19,6 +19,7 @@ READERS = {
     "Keras": ("keras.file", "load_keras", ()),
     "TFLite": ("tflite.file", "load_tflite", ()),
     "JSON": ("json_file", "load_json", ()),
+    "NeuralHydrology": ("neuralhydrology", "load_neuralhydrology", ()),
     "raw tensors": ("raw_tensors", "load_raw_tensors", ("forget_bias",)),
 }
 
@@ -32,7 +33,7 @@ def recognise(path: Path) -> str:
         If there is no such file, it is empty or cannot be opened, or it is of no format that is read.
     """
     if os.path.isdir(path):  # no error where a name is too long: opening it says so
-        return "raw tensors"
+        return "NeuralHydrology" if _is_run_folder(path) else "raw tensors"
     start = first_bytes(path, 16)
     is_text = b"\0" not in start  # the length in front of a safetensors header has zeros
     by_start = {
@@ -52,6 +53,17 @@ def recognise(path: Path) -> str:
     if path.suffix in (".onnx", ".ort") or start[:1] in (b"\x08", b"\x12", b":"):
         return "ONNX"
     raise FormatError(f"{path} is of no format that tallycell reads; those are {', '.join(READERS)}")
+
+
+def _is_run_folder(folder: Path) -> bool:
+    """Whether a folder has the config or the weights of a run of NeuralHydrology, and no raw tensors."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # whoever reads it says why
+        return False
+    if "manifest.json" in names:
+        return False
+    return "config.yml" in names or any(name.startswith("model_epoch") and name.endswith(".pt") for name in names)
 
 
 def _recognise_zip(path: Path) -> str:

@@ -26,6 +26,7 @@ from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.loaders.stored_tensor import StoredTensor
 from tallycell.loaders.telling import told
 from tallycell.loaders.torch_names import is_lstm_tensor, read_torch_names
+from tallycell.loaders.vocabulary import with_vocabulary
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.wording import listed, one_line, quoted, reasons
 
@@ -47,7 +48,8 @@ def load_json(path: Path) -> LoadedModel:
     -------
     LoadedModel
         An LSTM of the layers has its place among them as path: ``layers.1``. The head is the linear layer behind the
-        last LSTM; among Keras' layers, if it is the last.
+        last LSTM; among Keras' layers, if it is the last. A vocabulary beside the weights (``char2id``, ``vocab`` and
+        so on) is used if it names each row of the embedding, or, without one, each output of the head.
 
     Raises
     ------
@@ -70,12 +72,13 @@ def load_json(path: Path) -> LoadedModel:
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a JSON {type(content).__name__}, expected an object with state_dict or layers")
     layers = content.get("layers")
+    others = {name: value for name, value in content.items() if name not in ("layers", "state_dict")}
     if isinstance(layers, list):
-        return _from_layers(layers, path)
+        return with_vocabulary(_from_layers(layers, path), others)
     state = content.get("state_dict", content)
     if not isinstance(state, dict):
         raise FormatError(f"{path}: state_dict is a JSON {type(state).__name__}, expected an object of tensors by name")
-    return _from_state_dict(state, path)
+    return with_vocabulary(_from_state_dict(state, path), others)
 
 
 # --- PyTorch's names

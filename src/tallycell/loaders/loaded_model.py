@@ -11,9 +11,13 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import InputError
+from tallycell.html_table import html_table
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
-from tallycell.wording import MOST_LISTED, listed, quoted
+from tallycell.scaling import Scaling
+from tallycell.wording import MOST_LISTED, listed, quoted, shown
+
+_MOST_OF_A_NAME = 60  # characters that a repr shows
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Place:
         Name, in the model's graph, of what it reads; None if the format has no graph.
     state_inputs
         Names of the model's own inputs from which h_0 and c_0 come; None where they do not.
+    when
+        Where not every run of the model reaches it, in which case it runs, in words: ``"if 'sr' equals 16000"``; None
+        where it always runs or the format does not tell.
     """
 
     operator: str = "LSTM"
@@ -43,6 +50,7 @@ class Place:
     merge: str | None = None
     reads: str | None = None
     state_inputs: tuple[str | None, str | None] = (None, None)
+    when: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +77,7 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     Attributes
     ----------
     stacks
-        The mapping itself, in order of execution where the format tells, else in the order of the file; read-only.
+        The mapping itself, in order of execution where ``in_order``, else in the order of the file; read-only.
     source
         The file.
     recogniser
@@ -84,6 +92,18 @@ class LoadedModel(Mapping[str, LSTMParameters]):
         The symbols of the embedding or of the head, in order; None if the file does not tell.
     head
         The linear layer behind the last LSTM; None if the file has none.
+    features
+        Names of what the first LSTM reads, in the order of its input vector; None if the file does not tell.
+    static
+        Those of the features that do not change with time.
+    scaling
+        How raw values were scaled for the features (and targets) in training; None if the file does not tell.
+    step
+        Length of a time step as pandas writes it: ``"1h"``, ``"1D"``; None if the file does not tell.
+    in_order
+        Whether the stacks stand in the order in which they run.
+    notes
+        What of the file was not used and why, one sentence each.
 
     Examples
     --------
@@ -106,6 +126,12 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     embedding: Float[np.ndarray, "symbol feature"] | None = None
     vocabulary: tuple[str, ...] | None = None
     head: Head | None = None
+    features: tuple[str, ...] | None = None
+    static: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+    step: str | None = None
+    in_order: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         places = {path: self.places.get(path, Place()) for path in self.stacks}
@@ -122,9 +148,44 @@ class LoadedModel(Mapping[str, LSTMParameters]):
             If there are several; the text lists their paths.
         """
         if len(self.stacks) != 1:
-            paths = listed(self.stacks)
-            raise InputError(f"{self.source} holds {len(self.stacks)} LSTMs, at {paths}; choose one: model[path]")
+            raise InputError(
+                f"{self.source} holds {len(self.stacks)} LSTMs, at {self.paths_in_words()}; choose one: model[path]"
+            )
         return next(iter(self.stacks.values()))
+
+    def paths_in_words(self) -> str:
+        """Quote the paths of the LSTMs, with the case in which each runs: for an error that asks to choose one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> one = LSTMParameters({"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))})
+        >>> places = {"a": Place(when="if 'sr' equals 16000")}
+        >>> LoadedModel({"a": one, "b": one}, Path("m.onnx"), places=places).paths_in_words()
+        "'a' (if 'sr' equals 16000), 'b'"
+        """
+        said = (quoted(path) + (f" ({shown(place.when)})" if place.when else "") for path, place in self.places.items())
+        return ", ".join(_first(said, len(self.places), "more"))
+
+    def order_in_words(self) -> tuple[str, ...]:
+        """Say in which order several LSTMs run, those that run in the same case together; nothing if it is not known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> one = LSTMParameters({"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))})
+        >>> LoadedModel({"a": one, "b": one}, Path("m.onnx"), in_order=True).order_in_words()
+        ("first 'a', then 'b'",)
+        """
+        cases: dict[str | None, list[str]] = {}
+        for path, place in self.places.items() if self.in_order else ():
+            cases.setdefault(place.when, []).append(path)
+        said = {
+            when: ", then ".join(_first(map(quoted, paths), len(paths), "more"))
+            for when, paths in cases.items()
+            if len(paths) > 1
+        }
+        return tuple(f"{f'{shown(when)}: ' if when else ''}first {paths}" for when, paths in said.items())
 
     def __getitem__(self, path: str) -> LSTMParameters:
         if path in self.refused:
@@ -152,12 +213,41 @@ class LoadedModel(Mapping[str, LSTMParameters]):
         return LoadedModel, tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
 
     def __repr__(self) -> str:
-        stacks = (f"{quoted(path)}: {parameters!r}" for path, parameters in self.stacks.items())
-        refused = (f"{quoted(path)} refused: {reason}" for path, reason in self.refused.items())
+        stacks = (f"{quoted(path, _MOST_OF_A_NAME)}: {parameters!r}" for path, parameters in self.stacks.items())
+        refused = (
+            f"{quoted(path, _MOST_OF_A_NAME)} refused: {shown(reason, _MOST_OF_A_NAME)}"
+            for path, reason in self.refused.items()
+        )
         parts = [f"{{{', '.join(_first(stacks, len(self.stacks), 'more'))}}}"]
         parts += [] if self.recogniser is None else [f"recogniser={self.recogniser!r}"]
         parts += [*_first(refused, len(self.refused), "more refused"), f"source={str(self.source)!r}"]
         return f"LoadedModel({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Give a table of what the file holds, which notebooks show in place of the ``repr``."""
+        return html_table(f"{self.source.name}: {len(self)} LSTM{'' if len(self) == 1 else 's'}", self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        for path, parameters in islice(self.stacks.items(), MOST_LISTED):
+            when = self.places[path].when
+            yield path or "(root)", f"{parameters!r}{f', {when}' if when else ''}"
+        for path, reason in islice(self.refused.items(), MOST_LISTED):
+            yield path or "(root)", f"refused: {reason}"
+        rest = max(len(self) - MOST_LISTED, 0) + max(len(self.refused) - MOST_LISTED, 0)
+        if rest:
+            yield "and", f"{rest:,} more"
+        yield from (("order", text) for text in self.order_in_words()[:MOST_LISTED])
+        if self.embedding is not None:
+            yield "embedding", f"{len(self.embedding):,} symbols, {self.embedding.shape[1]:,} features each"
+        if self.vocabulary is not None:
+            yield "vocabulary", f"{len(self.vocabulary):,} symbols: {listed(self.vocabulary)}"
+        if self.head is not None:
+            yield "head", f"{len(self.head.weight):,} outputs"
+        if self.features is not None:
+            yield "features", listed(self.features)
+        if self.step is not None:
+            yield "step", self.step
+        yield from (("note", note) for note in self.notes[:MOST_LISTED])
 
 
 def _first(texts: Iterator[str], count: int, others: str) -> list[str]:

@@ -18,6 +18,7 @@ from tallycell.loaders.npy import MAGIC, errors_of_numpy, open_npz, read_header
 from tallycell.loaders.stored_tensor import StoredTensor
 from tallycell.loaders.tensors import widen
 from tallycell.loaders.torch_names import is_lstm_tensor, read_torch_names
+from tallycell.loaders.vocabulary import is_vocabulary_name, with_vocabulary
 from tallycell.wording import one_line
 
 
@@ -35,7 +36,8 @@ def load_numpy(path: Path, *, trust_pickle: bool = False) -> LoadedModel:
     -------
     LoadedModel
         If there are tensors under PyTorch's names, those; else the LSTM layers under Keras' names, with sigmoid and
-        tanh, as such a file does not tell activations.
+        tanh, as such a file does not tell activations. An array of texts that is called ``vocab`` or the like is the
+        vocabulary if it names each row of the embedding.
 
     Raises
     ------
@@ -57,7 +59,13 @@ def load_numpy(path: Path, *, trust_pickle: bool = False) -> LoadedModel:
         with errors_of_numpy(path):
             return _assemble(_unpickled(path, trust_pickle=trust_pickle), path)
     with open_npz(path) as tensors:
-        return _assemble(tensors, path)
+        return with_vocabulary(_assemble(tensors, path), _texts(tensors))
+
+
+def _texts(tensors: dict[str, StoredTensor]) -> dict[str, object]:
+    """Give the arrays of texts that may be vocabularies; one without dimensions is one text, JSON perhaps."""
+    names = (name for name, tensor in tensors.items() if tensor.dtype.startswith("str") and len(tensor.shape) < 2)
+    return {name: tensors[name].read().tolist() for name in names if is_vocabulary_name(name)}
 
 
 def _unpickled(path: Path, *, trust_pickle: bool) -> dict[str, StoredTensor]:

@@ -106,7 +106,10 @@ def load_raw_tensors(folder: Path, *, forget_bias: float | None = None) -> Loade
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not os.path.lexists(path):
-        raise FormatError(f"{folder} is a folder without a manifest.json; give a model file, or a folder with one")
+        raise FormatError(
+            f"{folder} is a folder without a manifest.json; give a model file, a folder with one, or a run folder of "
+            "NeuralHydrology, with its config.yml"
+        )
     manifest = read_json(path, _MOST_BYTES)
     if not isinstance(manifest, dict):
         raise FormatError(f"{path} holds a JSON {type(manifest).__name__}, expected an object of tensors by name")

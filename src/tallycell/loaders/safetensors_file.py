@@ -28,6 +28,7 @@ from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.loaders.stored_tensor import StoredTensor
 from tallycell.loaders.tensors import widen, widen_bfloat16
 from tallycell.loaders.torch_names import read_torch_names
+from tallycell.loaders.vocabulary import with_vocabulary
 from tallycell.parameters import Activations, LSTMParameters
 from tallycell.recogniser import Recogniser
 from tallycell.wording import one_line, quoted
@@ -77,6 +78,9 @@ def save_recogniser(recogniser: Recogniser, path: Path) -> None:
 def load_safetensors(path: Path) -> LoadedModel:
     """Read the LSTMs of a safetensors file: tallycell's own, or any with PyTorch's names under any prefix.
 
+    A vocabulary in the metadata, as JSON under ``char2id``, ``vocab`` or the like, is used if it names each row of the
+    embedding.
+
     Raises
     ------
     FormatError
@@ -88,10 +92,11 @@ def load_safetensors(path: Path) -> LoadedModel:
     bits = _Bfloat16(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            own = (file.metadata() or {}).get(_KEY)
+            metadata = file.metadata() or {}
+            own = metadata.get(_KEY)
             tensors = {name: _stored(file, name, bits) for name in file.keys()}  # noqa: SIM118 (no mapping)
             if own is None:
-                return read_torch_names(tensors, path, ordered=False)  # the file sorts them
+                return with_vocabulary(read_torch_names(tensors, path, ordered=False), metadata)  # the file sorts them
             arrays = {name: _as_kept(tensor, name, path) for name, tensor in tensors.items()}
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path} cannot be read as safetensors: {one_line(error)}") from None

@@ -18,10 +18,12 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from tallycell.errors import InputError, ParameterError
+from tallycell.html_table import html_table
 from tallycell.wording import listed, quoted
 
 FAIL = -1  # the state from which nothing leads away
 FAIL_NAME = "fail"
+MOST_SHOWN = 40  # names of a kind, in HTML
 MOST_SITUATIONS = 10_000_000  # states times symbols times views times counters: a table, not a computation
 
 Decision = Literal["argmax", "threshold"]
@@ -292,6 +294,11 @@ class CounterMachine:
             f"CounterMachine({len(self.alphabet)} symbols, {len(self.states)} states, counters "
             f"{', '.join(self.counters) or '(none)'}, outputs {', '.join(self.outputs)})"
         )
+
+    def _repr_html_(self) -> str:
+        parts = {"symbols": self.alphabet, "states": self.states, "counters": self.counters, "outputs": self.outputs}
+        rows = ((f"{len(names)} {what}", ", ".join(names[:MOST_SHOWN])) for what, names in parts.items())
+        return html_table("Counter machine", rows)
 
 
 def place_of(value: int, constants: Sequence[int]) -> int:

@@ -1,9 +1,9 @@
 """What the units of a traced LSTM do: saturation, events, tallies, roles, triggers, sentences."""
 
 from tallycell.reading.events import read_events
-from tallycell.reading.quantities import text_quantities
+from tallycell.reading.reading import Reading, UnitReading
 from tallycell.reading.saturation import read_saturation, saturated_share
-from tallycell.reading.units import Reading, UnitReading, read_units
+from tallycell.reading.units import read_units
 
 __all__ = [
     "Reading",
@@ -12,5 +12,4 @@ __all__ = [
     "read_saturation",
     "read_units",
     "saturated_share",
-    "text_quantities",
 ]

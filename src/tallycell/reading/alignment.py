@@ -52,6 +52,15 @@ def align_quantities(quantities: Any, trace: xr.Dataset) -> dict[str, Float[np.n
     return {str(name): _aligned(str(name), value, trace) for name, value in _by_name(quantities).items()}
 
 
+def units_of(quantities: Any) -> dict[str, str]:
+    """Give what each quantity is measured in, where its attribute ``units`` says so."""
+    return {
+        str(name): str(value.attrs["units"])
+        for name, value in _by_name(quantities).items()
+        if getattr(value, "attrs", {}).get("units")
+    }
+
+
 def _by_name(quantities: Any) -> Mapping[Hashable, Any]:
     pandas = sys.modules.get("pandas")  # what comes from it can only come where it is loaded
     if quantities is None:

@@ -17,6 +17,7 @@ from tallycell.trace.schema import activations_of
 NEEDED = ("i", "f", "g", "c", "c_0", "length")
 MOST_FITTED = 50_000  # steps that levels are fitted on: more change them by less than they are quoted with
 STRETCH = 5_000  # steps in one piece, where a sequence is longer than that and not all of it is fitted on
+LEAST_KEPT = 1e-12  # share of a cell: what f leaves is never said to be less
 UNITS_AT_ONCE = 16  # turned into rows together: all units would be a second copy of the trace
 
 
@@ -33,6 +34,8 @@ class Cell:
         Which cell.
     i, f, g, c
         Gates and cell state.
+    o
+        The output gate; None if the trace does not hold it.
     start
         First step of each sequence in the arrays, and the number of all steps: (sequence + 1,).
     c_0
@@ -51,6 +54,7 @@ class Cell:
     start: Int[np.ndarray, " sequence+1"]
     c_0: Float[np.ndarray, " sequence"]
     activations: Activations
+    o: Float[np.ndarray, " step"] | None = None
 
     @property
     def write(self) -> Float[np.ndarray, " step"]:
@@ -70,9 +74,30 @@ class Cell:
         0 if no step keeps, infinite if nothing is lost.
         """
         # An f above 1 (a relu gate) grows; it forgets nothing.
-        f = np.clip(self.f[kept], 1e-12, 1.0)
+        f = np.clip(self.f[kept], LEAST_KEPT, 1.0)
         rate = -float(np.mean(np.log(f))) if f.size else math.inf
         return math.inf if rate == 0 else 1 / rate
+
+    def memory(self) -> float:
+        """Count the steps in which the cell forgets what it held down to 1/e, on average, resets included.
+
+        sum |c before| / sum |c before| min(-ln f, 1): a step forgets at most all, and what is not there cannot be
+        forgotten. A cell that keeps 0.7 a step has 2.8 steps; one that counts to 40 and is reset has 20, the steps that
+        it carries on average; one that is never reset and loses nothing infinitely many.
+        """
+        held = np.abs(self.before())
+        lost = np.minimum(-np.log(np.clip(np.abs(self.f), LEAST_KEPT, 1.0)), 1.0)
+        forgotten = float(held @ lost)
+        return math.inf if forgotten == 0 else float(held.sum()) / forgotten
+
+    def movements(self) -> float:
+        """Count how often the cell is moved: the effective number of its writes, or of its losses if that is more.
+
+        The effective number of some amounts, (sum of |a|)² / (sum of a²), is k for k alike and near 1 where one stands
+        out (Hill's number of order 2).
+        """
+        amounts = (self.write, (1 - self.f) * self.before())
+        return max(float(np.abs(a).sum() ** 2 / max(np.square(a).sum(), 1e-300)) for a in amounts)
 
     @property
     def halves(self) -> tuple[slice, slice]:
@@ -98,6 +123,7 @@ class Cell:
         begin, end = edges[chosen], edges[chosen + 1]
         steps = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
         rows = {name: getattr(self, name)[steps] for name in ("i", "f", "g", "c")}
+        rows["o"] = None if self.o is None else self.o[steps]
         start = np.concatenate([[0], np.cumsum(end - begin)])
         return replace(self, **rows, start=start, c_0=self.before()[begin])
 
@@ -150,7 +176,7 @@ def iterate_cells(trace: xr.Dataset) -> Iterator[Cell]:
             steps = {
                 # (unit, step), one contiguous row a unit; only the row of a cell is ever held in float64.
                 name: np.ascontiguousarray(here[name].transpose(SEQUENCE, TIME, UNIT).to_numpy()[sequence, position].T)
-                for name in ("i", "f", "g", "c")
+                for name in (*NEEDED[:4], *(["o"] if "o" in here else []))
             }
             c_0 = here["c_0"].transpose(UNIT, SEQUENCE).to_numpy().astype(np.float64)
             for k, unit in enumerate(here[UNIT].to_numpy().tolist()):

@@ -1,23 +1,26 @@
 """Which known quantity a cell goes along with: chosen on one half of the steps, quoted on the other.
 
 A quantity may have gaps (NaN). Each comparison is over the pairs that are there; one with too few of them is left out,
-and that is said.
+and that is said. A cell may go along with a quantity some steps later, or earlier; at which lag is chosen on the first
+half too.
 """
 
 import itertools
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from tallycell.reading.cells import Cell
-from tallycell.reading.roles import Follows
 from tallycell.wording import shown
 
 FOLLOWS = 0.5  # correlation from which a cell is said to follow a quantity
 MOVEMENT = 8  # steps over which a cell must move along with it too
 ABOVE_CHANCE = 2.0  # standard deviations by which it does
+LAGS = (1, 2, 3, 5, 7, 10, 15, 20, 30)  # steps, later and earlier, at which a cell is compared too
+WORTH_A_LAG = 0.02  # of |r|, by which a lag must go along better than none
 FEWEST_PAIRS = 30  # steps at which a quantity has a value: with fewer no cell is compared with it
 
 BySequence = Float[np.ndarray, "sequence time"]
@@ -58,34 +61,111 @@ def notes_on(pairs: Mapping[str, int], known: Collection[str], steps: int) -> tu
     return tuple(notes)
 
 
-def find_followed(cell: Cell, quantities: Mapping[str, np.ndarray]) -> Follows | None:
-    """Choose the quantity on the first half of the steps; quote its correlation on the second."""
+@dataclass(frozen=True)
+class Follows:
+    """A known quantity that a cell goes along with.
+
+    Attributes
+    ----------
+    quantity
+        Its name.
+    correlation
+        Pearson's r with the cell, at the lag.
+    lag
+        Steps by which the cell is behind the quantity; below 0 it is ahead.
+    per_unit
+        How much of the quantity one unit of the cell stands for, by least squares of the quantity on the cell.
+    units
+        What the quantity is measured in, as its attribute ``units`` says; empty if it does not.
+    """
+
+    quantity: str
+    correlation: float
+    lag: int = 0
+    per_unit: float = math.nan
+    units: str = ""
+
+
+def find_followed(
+    cell: Cell, quantities: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
+) -> Follows | None:
+    """Choose the quantity, and then its lag, on the first half of the steps; quote both on the second.
+
+    Examples
+    --------
+    >>> from tallycell.parameters import Activations
+    >>> draw = np.random.default_rng(0)
+    >>> rain = draw.exponential(size=400) * (draw.random(400) < 0.3)
+    >>> stored = np.cumsum(rain - 0.3) / 6
+    >>> cell = Cell(0, "forward", 0, *np.ones((3, 400)), stored, np.array([0, 400]), np.zeros(1), Activations())
+    >>> found = find_followed(cell, {"store": np.cumsum(rain - 0.3)}, {"store": "mm"})
+    >>> f"{found.quantity}: r = {found.correlation:.2f}, {found.per_unit:.1f} {found.units}"
+    'store: r = 1.00, 6.0 mm'
+    """
     chosen_on, quoted_on = cell.halves
-    seen = {name: _correlation(cell.c[chosen_on], steps[chosen_on]) for name, steps in quantities.items()}
-    if not seen:
+    at_once = {name: _at_lag(cell, steps, 0, chosen_on)[0] for name, steps in quantities.items()}
+    if not at_once:
         return None
-    name = max(seen, key=lambda name: abs(seen[name]))
-    correlation = _correlation(cell.c[quoted_on], quantities[name][quoted_on])
-    if abs(correlation) < FOLLOWS or correlation * seen[name] <= 0:
+    name = max(at_once, key=lambda name: abs(at_once[name]))
+    quantity = quantities[name]
+    by_lag = {lag: _at_lag(cell, quantity, lag, chosen_on)[0] for lag in (*LAGS, *(-lag for lag in LAGS))}
+    lag = max(by_lag, key=lambda lag: abs(by_lag[lag]))
+    if abs(by_lag[lag]) < abs(at_once[name]) + WORTH_A_LAG:
+        lag = 0
+    correlation, per_unit = _at_lag(cell, quantity, lag, quoted_on)
+    if abs(correlation) < FOLLOWS or correlation * at_once[name] <= 0:
         return None
-    return Follows(name, correlation) if _moves_along(cell, quantities[name], correlation) else None
+    if not _moves_along(cell, quantity, lag, correlation):
+        return None
+    return Follows(name, correlation, lag, per_unit, (units or {}).get(name, ""))
 
 
-def _moves_along(cell: Cell, quantity: Float[np.ndarray, " step"], correlation: float) -> bool:
+def _pairs_at(cell: Cell, lag: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Pair the steps of a cell within a part with those of a quantity so many before, in the same sequences."""
+    begin, end = part.start or 0, len(cell.c) if part.stop is None else part.stop
+    if lag == 0:
+        return np.arange(begin, end), np.arange(begin, end)
+    pieces = []
+    for first, last in itertools.pairwise(cell.start.tolist()):
+        low, high = max(first, begin), min(last, end)
+        pieces.append(np.arange(max(low, low + lag), min(high, high + lag)))
+    cells = np.concatenate(pieces)
+    return cells, cells - lag
+
+
+def _at_lag(cell: Cell, quantity: Float[np.ndarray, " step"], lag: int, part: slice) -> tuple[float, float]:
+    """Correlation of cell and quantity at a lag over a part of the steps, and the quantity for one unit of the cell."""
+    cells, steps = _pairs_at(cell, lag, part)
+    if np.isfinite(quantity[steps]).sum() < FEWEST_PAIRS // 2:
+        return 0.0, math.nan
+    return _regression(cell.c[cells], quantity[steps])
+
+
+def _moves_along(cell: Cell, quantity: Float[np.ndarray, " step"], lag: int, correlation: float) -> bool:
     """Whether the movements of a cell over some steps go the way in which it follows a quantity, above chance.
 
     Two random walks are correlated by 0.5 in four of ten pairs, their movements are not. Movements that overlap do not
     count as independent.
     """
-    late = np.concatenate([np.arange(begin + MOVEMENT, end) for begin, end in itertools.pairwise(cell.start.tolist())])
-    moved = [values[late] - values[late - MOVEMENT] for values in (cell.c, quantity)]
+    late = np.concatenate(
+        [
+            np.arange(begin + MOVEMENT + max(lag, 0), end + min(lag, 0))
+            for begin, end in itertools.pairwise(cell.start.tolist())
+        ]
+    )
+    moved = [
+        values[late - behind] - values[late - behind - MOVEMENT] for values, behind in ((cell.c, 0), (quantity, lag))
+    ]
     chance = math.sqrt(MOVEMENT / max(int(np.isfinite(moved[1]).sum()), 1))
-    return math.copysign(1, correlation) * _correlation(*moved) > ABOVE_CHANCE * chance
+    return math.copysign(1, correlation) * _regression(*moved)[0] > ABOVE_CHANCE * chance
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation over the pairs in which both have a value; 0 where one of the two does not vary."""
-    both = np.isfinite(a) & np.isfinite(b)
-    a, b = a[both], b[both]
-    spread = float(np.std(a) * np.std(b)) if a.size else 0.0
-    return float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 0 else 0.0
+def _regression(cell: np.ndarray, quantity: np.ndarray) -> tuple[float, float]:
+    """Pearson's correlation over the pairs in which both have a value, 0 where one does not vary; and the slope."""
+    both = np.isfinite(cell) & np.isfinite(quantity)
+    a, b = cell[both], quantity[both]
+    if not a.size or not (np.std(a) > 0 and np.std(b) > 0):
+        return 0.0, math.nan
+    a, b = a - a.mean(), b - b.mean()
+    covariance = float(np.mean(a * b))
+    return covariance / float(np.std(a) * np.std(b)), covariance / float(np.mean(a * a))

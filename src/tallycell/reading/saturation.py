@@ -9,6 +9,7 @@ from tallycell.names import DIRECTION, GATES, SEQUENCE, STEP, TIME
 from tallycell.trace.schema import activations_of, whole
 
 BINS = 20
+HIDDEN_OF_C = "hidden(c)"  # what the output gate shows or hides: tanh(c), mostly
 
 
 def read_saturation(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Dataset:
@@ -17,7 +18,7 @@ def read_saturation(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Da
     Parameters
     ----------
     trace
-        With at least one of the gates i, f, g, o.
+        With at least one of the gates i, f, g, o; with c, what the output gate shows or hides is read as they are.
     share
         Of the range: how near to its finite limit a saturated value lies. For sigmoid and tanh the default means below
         0.1 and above 0.9, and beyond -0.9 and 0.9.
@@ -25,7 +26,8 @@ def read_saturation(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Da
     Returns
     -------
     xarray.Dataset
-        ``left`` and ``right``: share of steps saturated on that side (gate, layer, direction, unit); ``histogram``:
+        ``left`` and ``right``: share of steps saturated on that side (gate, layer, direction, unit), of the gates and,
+        where the trace holds c, of ``hidden(c)``, which is tanh(c) where that is the activation; ``histogram``:
         number of steps in each of 20 bins (gate, layer, direction, unit, bin); ``edges``: (gate, direction, edge) of
         the bins, over the gate's range, or over its values where that is infinite. Padding is not counted.
 
@@ -48,20 +50,29 @@ def read_saturation(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Da
     gates = [gate for gate in GATES if gate in trace]
     if not gates:
         raise TraceError("the trace holds no gate; record at least one of i, f, g and o to read saturation")
-    return xr.concat([_read_gate(trace, gate, share) for gate in gates], dim=xr.Variable("gate", gates))
+    rows = [*gates, *([HIDDEN_OF_C] if "c" in trace else [])]
+    read = xr.concat([_read_row(trace, row, share) for row in rows], dim=xr.Variable("gate", rows))
+    names = {activations_of(trace, d).hidden.name for d in range(trace.sizes[DIRECTION])}
+    return read.assign_attrs(hidden=f"{names.pop()}(c)" if len(names) == 1 else HIDDEN_OF_C)
 
 
 def saturated_share(saturation: xr.Dataset) -> xr.DataArray:
     """Share of values saturated on either side, by gate, over all layers, directions and units."""
-    both: xr.DataArray = saturation["left"] + saturation["right"]
+    gates = [gate for gate in saturation["gate"].to_numpy().tolist() if gate != HIDDEN_OF_C]
+    both: xr.DataArray = (saturation["left"] + saturation["right"]).sel(gate=gates)
     return both.mean([name for name in both.dims if name != "gate"])
 
 
-def _read_gate(trace: xr.Dataset, gate: str, share: float) -> xr.Dataset:
+def _read_row(trace: xr.Dataset, row: str, share: float) -> xr.Dataset:
     by_direction = []
     for d in range(trace.sizes[DIRECTION]):
-        activation = activations_of(trace, d).of(gate)
-        values = trace[gate].isel({DIRECTION: d}).drop_vars(STEP).stack({STEP: (SEQUENCE, TIME)}).transpose(..., STEP)
+        slots = activations_of(trace, d)
+        activation = slots.hidden if row == HIDDEN_OF_C else slots.of(row)
+        source = trace["c" if row == HIDDEN_OF_C else row].isel({DIRECTION: d})
+        if row == HIDDEN_OF_C:
+            activation.require_limits()
+            source = source.copy(data=activation(source.to_numpy()))
+        values = source.drop_vars(STEP).stack({STEP: (SEQUENCE, TIME)}).transpose(..., STEP)
         steps = values.notnull().sum(STEP)
         sides = {
             side: xr.apply_ufunc(near, values, kwargs={"share": share}).sum(STEP) / steps  # NaN is near nothing

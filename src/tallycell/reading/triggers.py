@@ -18,6 +18,8 @@ RAREST = 5  # a stimulus seen less often triggers nothing that could be told fro
 ABOVE_CHANCE = 3.0  # standard deviations
 MOST = 3  # triggers named for an event
 EXTREME = 0.1  # share of the steps at which a feature is called high, and low
+COMMON = 0.75  # share of all steps from which an event has no trigger: it happens anyhow
+LIFT = 1.25  # times the rate among all steps that a trigger must bring, or leave half as many steps without
 SPOKEN = {" ": "space", "\n": "newline", "\t": "tab"}
 
 
@@ -28,7 +30,7 @@ class Trigger:
     Attributes
     ----------
     stimulus
-        A symbol as one would say it, or ``high NAME`` or ``low NAME`` of an input feature.
+        A symbol as one would say it, or ``high NAME`` or ``low NAME`` of an input feature; or two conditions.
     share
         Of the steps with the stimulus, the share at which the event happens.
     chance
@@ -47,6 +49,23 @@ class Trigger:
 
 
 @dataclass(frozen=True, eq=False)
+class Amounts:
+    """What each step read in numbers: input features, or known quantities.
+
+    Attributes
+    ----------
+    names, units
+        One each; an empty unit where it is not known.
+    values
+        As they are said, not scaled; NaN where nothing is known.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    values: Float[np.ndarray, "amount step"]
+
+
+@dataclass(frozen=True, eq=False)
 class Stimuli:
     """What each step read, as stimuli that are there or not.
 
@@ -58,11 +77,17 @@ class Stimuli:
         Index of the one stimulus of each step (symbols), or None.
     present
         Whether each stimulus is there at each step (features), or None.
+    previous
+        Index of the symbol before, -1 at the first step of a sequence; None where there are no symbols.
+    amounts
+        Input features, or known quantities beside symbols, for pairs of conditions; None where there are none.
     """
 
     labels: tuple[str, ...]
     codes: Int[np.ndarray, " step"] | None = None
     present: Bool[np.ndarray, "stimulus step"] | None = None
+    previous: Int[np.ndarray, " step"] | None = None
+    amounts: Amounts | None = None
 
     def sums(self, values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " stimulus"]:
         """Sum of values over the steps with each stimulus."""
@@ -78,7 +103,12 @@ class Stimuli:
         size = len(self.codes) if self.codes is not None else self.present.shape[1]  # type: ignore[union-attr]
         return self.sums(np.ones(size))
 
-    def triggers(self, happens: Bool[np.ndarray, " step"], moved: Float[np.ndarray, " step"]) -> tuple[Trigger, ...]:
+    def triggers(
+        self,
+        happens: Bool[np.ndarray, " step"],
+        moved: Float[np.ndarray, " step"],
+        among: Bool[np.ndarray, " step"] | None = None,
+    ) -> tuple[Trigger, ...]:
         """Stimuli at which an event happens most above chance, at most three.
 
         Parameters
@@ -87,25 +117,29 @@ class Stimuli:
             Whether the event happens at each step.
         moved
             What it moves.
+        among
+            The steps that count; all if None.
 
         Returns
         -------
         tuple of Trigger
             The highest first, by the standard deviations that the number of events lies above what chance would give
-            (a binomial); all more than 3.
+            (a binomial); all more than 3. None of an event that happens at 75 % of the steps or more, and none that
+            hardly exceeds its rate: a trigger brings it 1.25 times as often, or leaves half as many steps without it.
         """
-        chance = float(happens.mean()) if happens.size else 0.0
-        if not 0 < chance < 1:
+        counts = self.counts if among is None else self.sums(among.astype(float))
+        steps = len(happens) if among is None else int(among.sum())
+        happens = happens if among is None else happens & among
+        chance = float(happens.sum()) / steps if steps else 0.0
+        if not 0 < chance < COMMON:
             return ()
-        seen = np.maximum(self.counts, 1)
+        seen = np.maximum(counts, 1)
         share = self.sums(happens.astype(float)) / seen
         surprise = (share - chance) * np.sqrt(seen / (chance * (1 - chance)))
-        surprise[self.counts < RAREST] = -math.inf
-        mean = self.sums(moved) / seen
+        surprise[(counts < RAREST) | ((share < LIFT * chance) & (1 - share > (1 - chance) / 2))] = -math.inf
+        mean = self.sums(moved if among is None else moved * among) / seen
         best = [k for k in np.argsort(-surprise)[:MOST] if surprise[k] > ABOVE_CHANCE]
-        return tuple(
-            Trigger(self.labels[k], float(share[k]), chance, int(self.counts[k]), float(mean[k])) for k in best
-        )
+        return tuple(Trigger(self.labels[k], float(share[k]), chance, int(counts[k]), float(mean[k])) for k in best)
 
 
 def say_symbol(symbol: str) -> str:
@@ -181,40 +215,60 @@ def _in_words(tokens: Any, vocabulary: Sequence[str] | None) -> Any:
     return words if nested else words[0]
 
 
-def symbol_stimuli(tokens: list[list[str]], sequence: np.ndarray, position: np.ndarray) -> Stimuli:
-    """Stimuli of symbols, at the steps given by sequence and position in time."""
+def symbol_stimuli(
+    tokens: list[list[str]], sequence: np.ndarray, position: np.ndarray, amounts: Amounts | None = None
+) -> Stimuli:
+    """Stimuli of symbols, at the steps given by sequence and position in time, in the order of reading."""
     labels = sorted({token for row in tokens for token in row})
     index = {label: k for k, label in enumerate(labels)}
     codes = np.array([index[tokens[s][t]] for s, t in zip(sequence.tolist(), position.tolist(), strict=True)])
-    return Stimuli(tuple(map(say_symbol, labels)), codes=codes)
+    previous = np.concatenate([[-1], np.where(np.diff(sequence) == 0, codes[:-1], -1)])
+    return Stimuli(tuple(map(say_symbol, labels)), codes=codes, previous=previous, amounts=amounts)
 
 
-def feature_stimuli(trace: xr.Dataset, sequence: np.ndarray, position: np.ndarray) -> Stimuli | None:
-    """Stimuli of input features, high and low: in their highest and lowest tenth. None if the trace keeps no input.
+def feature_amounts(
+    trace: xr.Dataset, sequence: np.ndarray, position: np.ndarray, *, as_read: bool = False
+) -> Amounts | None:
+    """Input features at the steps given; None if the trace keeps no input.
 
-    A feature of which more than a tenth of the steps share the extreme value (a rain that is mostly 0) is high, or
-    low, only beyond that value.
+    A scaled input may carry what it was scaled by, ``center`` and ``spread`` along ``feature``, and its ``units``; then
+    the amounts are as they were before, unless they are wanted as the network read them.
     """
     if "x" not in trace:
         return None
-    x = trace["x"].transpose(SEQUENCE, TIME, FEATURE).to_numpy()[sequence, position]
-    names = [shown(name) if isinstance(name, str) else f"x[{name}]" for name in trace[FEATURE].to_numpy().tolist()]
-    return _extremes(names, x)
+    x = trace["x"].transpose(SEQUENCE, TIME, FEATURE).to_numpy()[sequence, position].astype(np.float64)
+    labels = trace[FEATURE].to_numpy().tolist()
+    names = tuple(shown(name) if isinstance(name, str) else f"x[{name}]" for name in labels)
+    if {"center", "spread"} <= set(trace.coords) and not as_read:
+        x = x * trace["spread"].to_numpy() + trace["center"].to_numpy()
+    units = tuple(map(str, trace["units"].to_numpy())) if "units" in trace.coords else ("",) * len(names)
+    return Amounts(names, units, np.ascontiguousarray(x.T))
 
 
-def quantity_stimuli(quantities: Mapping[str, Float[np.ndarray, " step"]]) -> Stimuli | None:
-    """Stimuli of known quantities, high and low, as of input features. None if there are none."""
-    return _extremes(list(map(shown, quantities)), np.stack(list(quantities.values()), axis=1)) if quantities else None
+def quantity_amounts(quantities: Mapping[str, Float[np.ndarray, " step"]], units: Mapping[str, str]) -> Amounts | None:
+    """Known quantities as amounts; None if there are none."""
+    if not quantities:
+        return None
+    names = tuple(map(shown, quantities))
+    return Amounts(names, tuple(units.get(name, "") for name in quantities), np.stack(list(quantities.values())))
 
 
-def _extremes(names: list[str], x: Float[np.ndarray, "step feature"]) -> Stimuli:
-    # Where nothing is known of a feature (NaN), it is neither high nor low.
-    low, high = np.nanquantile(x, [EXTREME, 1 - EXTREME], axis=0)
-    least, most = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+def amount_stimuli(amounts: Amounts | None) -> Stimuli | None:
+    """Stimuli of amounts, high and low: in their highest and lowest tenth. None if there are none.
+
+    An amount of which more than a tenth of the steps share the extreme value (a rain that is mostly 0) is high, or
+    low, only beyond that value. Where nothing is known of it (NaN), it is neither.
+    """
+    if amounts is None:
+        return None
+    x = amounts.values
+    low, high = np.nanquantile(x, [EXTREME, 1 - EXTREME], axis=1)[:, :, np.newaxis]
+    least, most = np.nanmin(x, axis=1, keepdims=True), np.nanmax(x, axis=1, keepdims=True)
     is_high = np.where(high < most, x >= np.maximum(high, np.nextafter(least, np.inf)), x == most)
     is_low = np.where(low > least, x <= low, x == least)
     varies = least < most
     return Stimuli(
-        tuple(f"{side} {name}" for side in ("high", "low") for name in names),
-        present=np.concatenate([(is_high & varies).T, (is_low & varies).T]),
+        tuple(f"{side} {name}" for side in ("high", "low") for name in amounts.names),
+        present=np.concatenate([is_high & varies, is_low & varies]),
+        amounts=amounts,
     )

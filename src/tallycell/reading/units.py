@@ -1,208 +1,65 @@
-"""The reading of a trace: one row a unit, with role, sentence and evidence."""
+"""The reading of a trace: every cell through tallies, behaviour, role, triggers and a sentence."""
 
 import itertools
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tallycell.errors import InputError
-from tallycell.names import DIRECTION, LAYER, UNIT
-from tallycell.reading.alignment import align_quantities
+from tallycell.input import Input
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
+from tallycell.reading.alignment import align_quantities, units_of
+from tallycell.reading.behaviour import Behaviour, behaviour_of
 from tallycell.reading.cells import Cell, iterate_cells, order_of_reading
-from tallycell.reading.following import find_followed, is_comparable, notes_on, values_within
-from tallycell.reading.roles import ROLES, Behaviour, Follows, Role, behaviour_of, role_of, sentence_of
-from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, Tally, choose_rung, climb, is_constant
-from tallycell.reading.triggers import Stimuli, Trigger, feature_stimuli, quantity_stimuli, read_tokens, symbol_stimuli
+from tallycell.reading.clock import Clock, clock_of
+from tallycell.reading.following import Follows, find_followed, is_comparable, notes_on, values_within
+from tallycell.reading.nothing_learned import read_nothing_learned
+from tallycell.reading.pairs import BEATS, PairSearch
+from tallycell.reading.plausibility import warning_on
+from tallycell.reading.reading import FittedRung, Reading, UnitReading
+from tallycell.reading.roles import Role, role_of, too_few
+from tallycell.reading.saturation import read_saturation
+from tallycell.reading.sentences import SURE, Told, sentence_of
+from tallycell.reading.tally import Tally, choose_rung, climb, is_constant
+from tallycell.reading.triggers import (
+    Stimuli,
+    Trigger,
+    amount_stimuli,
+    feature_amounts,
+    quantity_amounts,
+    read_tokens,
+    symbol_stimuli,
+)
 from tallycell.trace.schema import whole
-from tallycell.wording import quoted, shown
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 AT_ONCE = 8  # cells taken from a trace for each worker: all at once would be several times the trace
 
 
-@dataclass(frozen=True)
-class FittedRung:
-    """One rung of the ladder, fitted to a cell.
+@dataclass(frozen=True, eq=False)
+class _Surroundings:
+    """What the cells of one direction have in common: what was read when, and what is known of it.
 
     Attributes
     ----------
-    name, parameters
-        Which, and how many numbers were fitted.
-    r2
-        Share of the cell that it explains, on the second half; NaN where that could not be tested.
-    write_levels, keep_levels, intercept
-        What a step adds to the tally and what it multiplies it with, ascending; and ĉ - tally.
-    time_constant
-        Steps after which the tally has forgotten all but 1/e at its highest keep level.
+    stimuli, pairs
+        What each step read, and pairs of it; None where nothing is known of it.
+    quantities, units
+        Known quantities at each step, and what they are measured in, by name.
+    clock
+        When the steps happen.
     """
 
-    name: str
-    parameters: int
-    r2: float
-    write_levels: tuple[float, ...]
-    keep_levels: tuple[float, ...]
-    intercept: float
-    time_constant: float
-
-
-@dataclass(frozen=True, repr=False)
-class UnitReading:
-    """What one unit does, and how well that is known.
-
-    Attributes
-    ----------
-    layer, direction, unit
-        Which.
-    role, sentence
-        By the rules of :func:`~tallycell.reading.roles.role_of`.
-    rung, parameters, r2
-        The tally that is quoted: the lowest on the ladder that explains 90 % of the cell or comes within 2 points of
-        the best; its number of parameters; R² on the second half. NaN for a constant unit, and where it could not be
-        tested (the cell stands still on the second half, or the first is too short).
-    ladder
-        Every rung as it was fitted.
-    time_constant
-        Steps after which the cell, not reset, has forgotten all but 1/e.
-    memory
-        Steps of the past that the quoted tally carries on average, resets included.
-    triggers
-        By event (``reset``, ``increment``, ``decrement``).
-    follows
-        The known quantity that the cell goes along with best, if the correlation is at least 0.5; which one is chosen
-        on the first half of the steps, the correlation quoted on the second; both have one sign, and the movements over
-        8 steps go along as well, because two series that only drift are often correlated.
-    """
-
-    layer: int
-    direction: str
-    unit: int
-    role: Role
-    sentence: str
-    rung: str
-    parameters: int
-    r2: float
-    ladder: tuple[FittedRung, ...]
-    time_constant: float
-    memory: float
-    triggers: Mapping[str, tuple[Trigger, ...]]
-    follows: Follows | None
-
-    def __repr__(self) -> str:
-        return f"UnitReading({self.label!r}, {self.role!r}, R² {self.r2:.2f}, {self.sentence!r})"
-
-    @property
-    def r2_by_rung(self) -> dict[str, float]:
-        """R² of every rung."""
-        return {rung.name: rung.r2 for rung in self.ladder}
-
-    @property
-    def label(self) -> str:
-        """``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
-        return f"{self.layer}.{self.unit}{'r' if self.direction == 'reverse' else ''}"
-
-
-@dataclass(frozen=True, repr=False)
-class Reading:
-    """What the units of an LSTM do.
-
-    Attributes
-    ----------
-    units
-        One :class:`UnitReading` a unit, in the order of the trace.
-    pairs
-        By known quantity, at how many steps it has a value, so that cells could be compared with it.
-    notes
-        What is said of the quantities: those with gaps, and those with too few values to be compared.
-    """
-
-    units: tuple[UnitReading, ...]
-    pairs: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        roles = ", ".join(f"{count} {role}" for role, count in self.roles().items() if count)
-        about = f", quantities {', '.join(map(shown, self.pairs))}" if self.pairs else ""
-        return f"Reading({len(self.units)} units: {roles}{about})"
-
-    def best(self, count: int | None = None) -> tuple[UnitReading, ...]:
-        """Units that read best: those with a clear purpose first (counters, timers and flags), then by R²."""
-        clear: tuple[Role, ...] = ("counter", "timer", "flag")
-
-        def key(unit: UnitReading) -> tuple[int, float]:
-            return (0 if unit.role in clear else ROLES.index(unit.role), -np.nan_to_num(unit.r2, nan=-math.inf))
-
-        return tuple(sorted(self.units, key=key)[:count])
-
-    def unit(self, label: str) -> UnitReading:
-        """Find a unit by its label, such as ``"0.27"``; InputError if there is none."""
-        for unit in self.units:
-            if unit.label == label:
-                return unit
-        raise InputError(
-            f"no unit {quoted(label)}; give LAYER.UNIT, from {self.units[0].label} to {self.units[-1].label} "
-            "(an r behind it for the reverse direction)"
-        )
-
-    def roles(self) -> dict[str, int]:
-        """Count the units of each role."""
-        found = Counter(unit.role for unit in self.units)
-        return {role: found[role] for role in ROLES}
-
-    def median_r2(self) -> dict[str, float]:
-        """Median R² of each rung over the units that are not constant; NaN if all are."""
-        moving = self._moving()
-        by_rung = {rung.name: [unit.ladder[k].r2 for unit in moving] for k, rung in enumerate(RUNGS)}
-        return {name: float(np.median(values)) if values else math.nan for name, values in by_rung.items()}
-
-    def readability(self) -> dict[int, float]:
-        """Share of units explained (R² of at least 0.9) by the parameters allowed; constant units stand outside."""
-        moving = self._moving()
-        return {
-            allowed: float(np.mean([self._explained(unit, allowed) for unit in moving])) if moving else math.nan
-            for allowed in sorted({rung.parameters for rung in RUNGS})
-        }
-
-    def leaders(self) -> dict[str, UnitReading]:
-        """For each known quantity that some unit follows, the unit that follows it best."""
-        found: dict[str, UnitReading] = {}
-        for unit in self.units:
-            if unit.follows is None:
-                continue
-            best = found.get(unit.follows.quantity)
-            if best is None or best.follows is None or abs(unit.follows.correlation) > abs(best.follows.correlation):
-                found[unit.follows.quantity] = unit
-        return found
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row a unit; nested values as in :meth:`to_rows`."""
-        import pandas as pd
-
-        return pd.DataFrame(self.to_rows())
-
-    def to_rows(self) -> list[dict[str, Any]]:
-        """One dictionary a unit, ready for JSON: None where a number is NaN or infinite."""
-        return [_plain({"label": unit.label, **asdict(unit)}) for unit in self.units]
-
-    def __str__(self) -> str:
-        lines = [f"{'unit':>7}  {'role':<16} {'R²':>5}  {'rung':<18} sentence"]
-        lines += [f"{u.label:>7}  {u.role:<16} {u.r2:>5.2f}  {u.rung:<18} {u.sentence}" for u in self.best()]
-        return "\n".join(lines)
-
-    def _moving(self) -> list[UnitReading]:
-        return [unit for unit in self.units if not math.isnan(unit.r2)]
-
-    @staticmethod
-    def _explained(unit: UnitReading, allowed: int) -> bool:
-        return any(rung.r2 >= GOOD_ENOUGH for rung in unit.ladder if rung.parameters <= allowed)
+    stimuli: Stimuli | None
+    pairs: PairSearch | None
+    quantities: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+    clock: Clock
 
 
 def read_units(
@@ -211,6 +68,7 @@ def read_units(
     quantities: Any = None,
     *,
     vocabulary: Sequence[str] | None = None,
+    model: object = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Reading:
     """Read what each unit of an LSTM counts.
@@ -222,14 +80,18 @@ def read_units(
         unit may have been chosen from it.
     tokens
         The symbol read at each step, one sequence (a string will do) or one list a sequence; or an array (sequence,
-        time), padded beyond each length. Without them the input features are the triggers.
+        time), padded beyond each length. Without them the input features are the triggers. An
+        :class:`~tallycell.input.Input` brings its tokens and its quantities.
     quantities
         Known quantities that a cell may follow, measured after each step: arrays by name, (time,) or (sequence, time);
         a DataFrame, a Dataset, DataArrays or Series, whose labels must be the input's, as
-        :func:`~tallycell.reading.alignment.align_quantities` says. NaN where nothing is known. Of a text:
-        :func:`~tallycell.reading.quantities.text_quantities`.
+        :func:`~tallycell.reading.alignment.align_quantities` says. NaN where nothing is known. Their attribute
+        ``units`` stands in the sentences. Of a text: :func:`~tallycell.opening.text_quantities.text_quantities`.
     vocabulary
         The symbol of each number, where tokens are numbers.
+    model
+        What was traced. With it the reading is compared with networks of its shape that learned nothing, on the same
+        input: the ``Input`` that is given, or else the x that the trace holds.
     progress
         Called with the units done and all units.
 
@@ -242,7 +104,8 @@ def read_units(
     TraceError
         If the trace lacks what a reading needs.
     InputError
-        If tokens or quantities do not fit the trace, or it has only one step.
+        If tokens or quantities do not fit the trace, or it has only one step; if there is a model and nothing that it
+        could read again.
     ActivationError
         If an activation does not state its limits.
 
@@ -255,12 +118,22 @@ def read_units(
     >>> parameters = tc.LSTMParameters({
     ...     "weight_ih_l0": np.array([[0, 0], [0, 0], [big, -big], [0, 0]]), "weight_hh_l0": np.zeros((4, 1)),
     ...     "bias_ih_l0": np.array([big, big, 0, big]), "bias_hh_l0": np.zeros(4)})
-    >>> text = "(()(()))()" * 8
+    >>> text = "(()(()))()" * 30
     >>> x = np.array([[symbol == "(", symbol == ")"] for symbol in text], dtype=float)
     >>> reading = tc.read_units(tc.record_trace(parameters, x), tokens=text)
     >>> print(reading.units[0].sentence)
-    Counts: up 1 at '('; down 1 at ')'; keeps without loss and is never reset.
+    Counts up by 1 at '(' and down by 1 at ')'; never forgets; always shown.
     """
+    step_seconds: float | None = None
+    given: Any = trace.get("x")
+    if isinstance(tokens, Input):
+        step_seconds, given = tokens.step_seconds, tokens
+        quantities = tokens.quantities if quantities is None else quantities
+        if not tokens.legible:  # what a feature of it means nobody knows
+            trace = trace.drop_vars("x", errors="ignore")
+        tokens = tokens.tokens
+    if model is not None and given is None:
+        raise InputError("the trace holds no x, so nothing can be read again; give the Input that the model read")
     trace = whole(trace)
     lengths = trace["length"].to_numpy() if "length" in trace else np.zeros(0, int)
     by_sequence = None if tokens is None else read_tokens(tokens, lengths, vocabulary)
@@ -269,44 +142,107 @@ def read_units(
     known = {name: values for name, values in aligned.items() if is_comparable(values, pairs[name], lengths)}
     total = trace.sizes[LAYER] * trace.sizes[DIRECTION] * trace.sizes[UNIT]
     units: list[UnitReading] = []
+    around: dict[str, _Surroundings] = {}
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        for (_, direction), cells in itertools.groupby(iterate_cells(trace), lambda cell: (cell.layer, cell.direction)):
-            sequence, position = order_of_reading(trace, direction)
-            steps = {name: values[sequence, position] for name, values in known.items()}
-            if by_sequence is not None:
-                stimuli: Stimuli | None = symbol_stimuli(by_sequence, sequence, position)
-            else:
-                stimuli = feature_stimuli(trace, sequence, position) or quantity_stimuli(steps)
+        for direction, cells in itertools.groupby(iterate_cells(trace), lambda cell: cell.direction):
+            if direction not in around:
+                around[direction] = _surroundings(
+                    trace, direction, by_sequence, known, units_of(quantities), step_seconds
+                )  # fmt: skip
             while some := tuple(itertools.islice(cells, AT_ONCE * workers)):
-                for unit in pool.map(lambda cell, s=stimuli, q=steps: _read_cell(cell, s, q), some):
+                for unit in pool.map(lambda cell, here=around[direction]: _read_cell(cell, here), some):
                     units.append(unit)
                     if progress is not None:
                         progress(len(units), total)
-    return Reading(tuple(units), pairs, notes_on(pairs, known, int(lengths.sum())))
+    nothing = None
+    if model is not None:
+        nothing = read_nothing_learned(
+            model, given, lambda shuffled: _read_roles(shuffled, known, amounts=by_sequence is None)
+        )  # fmt: skip
+    clock = Clock(next(iter(around.values())).clock.step_seconds)
+    saturation = read_saturation(trace)
+    warning = warning_on(feature_amounts(trace, *order_of_reading(trace, DIRECTIONS[0]), as_read=True), saturation)
+    notes = notes_on(pairs, known, int(lengths.sum()))
+    return Reading(tuple(units), pairs, notes, warning, nothing, saturation, clock)
 
 
-def _read_cell(cell: Cell, stimuli: Stimuli | None, quantities: Mapping[str, np.ndarray]) -> UnitReading:
+def _read_roles(
+    trace: xr.Dataset, known: Mapping[str, np.ndarray], *, amounts: bool
+) -> list[tuple[str, float]]:  # fmt: skip
+    """Role and R² of each unit of a trace, without what its sentence would need besides."""
+
+    def judged(cell: Cell) -> tuple[str, float]:
+        sequence, position = order_of_reading(trace, cell.direction)
+        one = _judge(cell, {name: values[sequence, position] for name, values in known.items()}, {}, amounts)
+        return one.role, one.tally.r2
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(judged, iterate_cells(trace)))
+
+
+def _surroundings(
+    trace: xr.Dataset, direction: str, by_sequence: list[list[str]] | None, known: Mapping[str, np.ndarray],
+    units: Mapping[str, str], step_seconds: float | None,
+) -> _Surroundings:  # fmt: skip
+    sequence, position = order_of_reading(trace, direction)
+    quantities = {name: values[sequence, position] for name, values in known.items()}
+    beside = quantity_amounts(quantities, units)
+    if by_sequence is not None:
+        stimuli: Stimuli | None = symbol_stimuli(by_sequence, sequence, position, beside)
+    else:
+        stimuli = amount_stimuli(feature_amounts(trace, sequence, position) or beside)
+    clock = clock_of(trace, sequence, position)
+    if clock.step_seconds is None and step_seconds is not None:
+        clock = replace(clock, step_seconds=step_seconds)
+    lengths = trace["length"].to_numpy()
+    middle = int(lengths[: (len(lengths) + 1) // 2].sum()) if len(lengths) > 1 else int(lengths[0]) // 2
+    pairs = None if stimuli is None else PairSearch.over(stimuli, middle, int(lengths.sum()))
+    return _Surroundings(stimuli, pairs, quantities, units, clock)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """A cell with its tallies, what it does and goes along with, and its role."""
+
+    tallies: tuple[Tally, ...]
+    tally: Tally
+    behaviour: Behaviour
+    follows: Follows | None
+    role: Role
+
+
+def _judge(cell: Cell, quantities: Mapping[str, np.ndarray], units: Mapping[str, str], amounts: bool) -> _Judged:
     tallies = climb(cell)
     tally = choose_rung(tallies)
     behaviour = behaviour_of(cell, tally)
-    role = role_of(cell, tally, behaviour)
-    triggers = _find_triggers(cell, behaviour, stimuli, role)
-    follows = None if is_constant(cell) else find_followed(cell, quantities)
+    follows = None if is_constant(cell) or too_few(cell) else find_followed(cell, quantities, units)
+    role = role_of(cell, tally, behaviour, amounts=amounts, follows=follows is not None)
+    if role == "unknown":
+        tallies = tuple(replace(one, r2=math.nan) for one in tallies)
+        tally = replace(tally, r2=math.nan)
+    return _Judged(tallies, tally, behaviour, follows, role)
+
+
+def _read_cell(cell: Cell, around: _Surroundings) -> UnitReading:
+    amounts = around.stimuli is None or around.stimuli.codes is None
+    one = _judge(cell, around.quantities, around.units, amounts)
+    triggers = _find_triggers(one.behaviour, around, one.role)
+    filling = _say_filling(one.behaviour, one.role, one.follows, around.clock)
     return UnitReading(
         cell.layer,
         cell.direction,
         cell.unit,
-        role,
-        sentence_of(role, tally, behaviour, triggers, follows),
-        tally.rung.name,
-        tally.rung.parameters,
-        tally.r2,
-        tuple(_fitted(one) for one in tallies),
-        behaviour.time_constant,
-        behaviour.memory,
+        one.role,
+        sentence_of(Told(one.role, one.tally, one.behaviour, triggers, one.follows, around.clock, filling)),
+        one.tally.rung.name,
+        one.tally.rung.parameters,
+        one.tally.r2,
+        tuple(_fitted(tally) for tally in one.tallies),
+        one.behaviour.memory,
+        one.behaviour.exposure,
         triggers,
-        follows,
+        one.follows,
     )
 
 
@@ -315,24 +251,35 @@ def _fitted(tally: Tally) -> FittedRung:
     return FittedRung(tally.rung.name, tally.rung.parameters, tally.r2, *levels, tally.intercept, tally.time_constant)
 
 
-def _find_triggers(
-    cell: Cell, behaviour: Behaviour, stimuli: Stimuli | None, role: Role
-) -> dict[str, tuple[Trigger, ...]]:
-    happens = {
-        "reset": (behaviour.resets, cell.f),
-        "increment": (behaviour.increments, cell.write),
-        "decrement": (behaviour.decrements, cell.write),
+def _find_triggers(behaviour: Behaviour, around: _Surroundings, role: Role) -> dict[str, tuple[Trigger, ...]]:
+    """Find what brings each event: single stimuli, and a pair of conditions where none of them is sure to."""
+    cell = behaviour.cell
+    events: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {
+        "increment": (behaviour.increments, cell.write, None),
+        "decrement": (behaviour.decrements, cell.write, None),
+        "reset": (behaviour.resets, cell.f, None),
     }
-    if stimuli is None or role == "constant":
-        return dict.fromkeys(happens, ())
-    return {event: stimuli.triggers(*steps) for event, steps in happens.items()}
+    if cell.o is not None:
+        events |= {"show": (behaviour.shown, cell.o, None), "hide": (~behaviour.shown, cell.o, None)}
+    if role == "flag":
+        two, moved = behaviour.two_values, cell.c - cell.before()
+        events |= {"set": (two.set_at, moved, ~two.is_set), "clear": (two.cleared_at, moved, two.is_set)}
+    if around.stimuli is None or role == "constant":
+        return dict.fromkeys(events, ())
+    found = {}
+    for event, (happens, moved, among) in events.items():
+        single = around.stimuli.triggers(happens, moved, among)
+        sure = any(trigger.share >= SURE for trigger in single)
+        pair = None if sure or around.pairs is None or among is not None else around.pairs.find(happens, moved)
+        best = max((trigger.share for trigger in single), default=0.0)
+        found[event] = single if pair is None or pair.share < best + BEATS else (pair, *single)
+    return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+def _say_filling(behaviour: Behaviour, role: Role, follows: Follows | None, clock: Clock) -> str:
+    """Say in which months or hours the cell fills, in the direction of what it follows, else away from 0."""
+    if role not in ("counter", "slow store", "leaky integrator", "mixed"):
+        return ""
+    cell = behaviour.cell
+    towards = follows.correlation if follows is not None else float(cell.c.max() + cell.c.min())
+    return clock.say_filling(math.copysign(1, towards) * (cell.c - cell.before()))

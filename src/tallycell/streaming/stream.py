@@ -13,6 +13,7 @@ import numpy as np
 
 from tallycell.equations import lstm_step, project_input
 from tallycell.errors import InputError
+from tallycell.html_table import html_table
 from tallycell.kernels.interface import LayerInput
 from tallycell.parameters import LayerParameters, LSTMParameters
 from tallycell.streaming.inputs import Array, read_array, require_shape, wrapped
@@ -176,6 +177,10 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"Stream({self.parameters!r}, sequences={self.sequences})"
+
+    def _repr_html_(self) -> str:
+        rows = (("LSTM", repr(self.parameters)), ("sequences", f"{self.sequences:,}"), ("state", repr(self.state)))
+        return html_table("Stream, one time step a call", rows)
 
     def __call__(self, x: Array) -> Array:
         """Take one time step; ``x`` and what is returned are as in :func:`step`, the state is the stream's.

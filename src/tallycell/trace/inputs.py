@@ -13,6 +13,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from tallycell.errors import InputError
+from tallycell.loaders import LoadedModel
 from tallycell.names import DIRECTION, FEATURE, LAYER, PROJECTION, SEQUENCE, STEP, TIME, UNIT
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
@@ -67,23 +68,28 @@ class LabelledInput:
     attrs: dict[Any, Any] = field(default_factory=dict)
 
 
-def read_model(model: object) -> TracedModel:
+def read_model(model: object, path: str | None = None) -> TracedModel:
     """Find the LSTM in a model.
 
     Parameters
     ----------
     model
-        ``LSTMParameters``, a ``Recogniser``, a ``torch.nn.LSTM`` or a ``tallycell.LSTM``.
+        ``LSTMParameters``, a ``Recogniser``, a ``LoadedModel``, a ``torch.nn.LSTM`` or a ``tallycell.LSTM``.
+    path
+        Which LSTM of a ``LoadedModel``; None for its only one.
 
     Raises
     ------
     InputError
-        If it is none of these.
+        If it is none of these, or a ``LoadedModel`` has several and none is chosen, or none there.
     ParameterError
         If the weights of the module do not make an LSTM of float32 or float64.
     """
     # A module can only have come from a library that is loaded already; nothing heavy is imported to find out.
     ours, torch = sys.modules.get("tallycell.lstm"), sys.modules.get("torch")
+    if isinstance(model, LoadedModel):
+        chosen = model.lstm if path is None else model[path]
+        model = model.recogniser or chosen
     if isinstance(model, LSTMParameters):
         return TracedModel(model)
     if isinstance(model, Recogniser):
@@ -94,8 +100,8 @@ def read_model(model: object) -> TracedModel:
         weights = {name: as_array(weight, f"weight {name}") for name, weight in model.state_dict().items()}
         return TracedModel(LSTMParameters(weights), batch_first=model.batch_first)
     raise InputError(
-        f"cannot record a {type(model).__name__}; expected LSTMParameters, a Recogniser, a torch.nn.LSTM or a "
-        "tallycell.LSTM (of a larger model, give the LSTM inside)"
+        f"cannot record a {type(model).__name__}; expected LSTMParameters, a Recogniser, what tallycell.load gives, a "
+        "torch.nn.LSTM or a tallycell.LSTM (of a larger module, give the LSTM inside)"
     )
 
 

@@ -8,6 +8,7 @@ import xarray as xr
 
 import tallycell
 from tallycell.errors import InputError
+from tallycell.input import Input
 from tallycell.kernels.cpu.memory import aligned
 from tallycell.kernels.hold import Hold, held_values
 from tallycell.kernels.interface import Steps
@@ -90,10 +91,12 @@ def record_trace(
     Parameters
     ----------
     model
-        ``LSTMParameters``, ``Recogniser``, ``torch.nn.LSTM`` or ``tallycell.LSTM``. Dropout is never applied.
+        ``LSTMParameters``, ``Recogniser``, ``torch.nn.LSTM``, ``tallycell.LSTM``, or what :func:`tallycell.load` gave,
+        of which the only LSTM runs, or the one that an ``Input`` was made for. Dropout is never applied.
     x
-        Array or tensor, (time, feature) or (time, sequence, feature), converted to the dtype of the weights. A
-        ``DataArray`` goes by the names of its dimensions, in any order, and its coordinates are kept.
+        What ``open_text``, ``open_table`` or ``open_audio`` gave, with its states and lengths. Or an array or tensor,
+        (time, feature) or (time, sequence, feature), converted to the dtype of the weights. A ``DataArray`` goes by the
+        names of its dimensions, in any order, and its coordinates are kept.
     state
         (h_0, c_0) in torch's shapes: (layer * direction, sequence, hidden), or (layer * direction, hidden) for an
         input without sequences. If None, a recogniser's own; zeros for others.
@@ -116,7 +119,8 @@ def record_trace(
     Raises
     ------
     InputError
-        If the model is none, or input, states, lengths, record or hold do not fit it; if a state overflows to NaN.
+        If the model is none, or input, states, lengths, record or hold do not fit it; if an ``Input`` is given together
+        with states, lengths or an order; if a state overflows to NaN.
 
     Examples
     --------
@@ -125,7 +129,11 @@ def record_trace(
     >>> trace.c.isel(layer=0, direction=0, sequence=0, unit=1).values
     array([0.5    , 0.75   , 0.875  , 0.9375 , 0.96875])
     """
-    traced = read_model(model)
+    path = None
+    if isinstance(x, Input):
+        _refuse_besides(state=state, batch_first=batch_first, lengths=lengths)
+        path, state, lengths, batch_first, x = x.lstm, x.state, x.lengths, False, x.x
+    traced = read_model(model, path)
     parameters = traced.parameters
     source = read_input(x, traced, traced.batch_first if batch_first is None else batch_first, lengths)
     time, sequences, _ = source.x.shape
@@ -137,6 +145,12 @@ def record_trace(
     kept = _run(parameters, StackInput(source.x, h_0, c_0, lengths_to_mind), choice, holds)
     kept |= _given(parameters, choice, source, h_0, c_0)
     return _assemble(parameters, choice, source, kept, trace_attrs(parameters, holds, tallycell.__version__))
+
+
+def _refuse_besides(**options: object) -> None:
+    """Refuse what an ``Input`` has already."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise InputError(f"x is an Input, which has its states and lengths; leave out {' and '.join(given)}")
 
 
 def _whole_numbers(chosen: Iterable[int], what: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from tallycell.loaders.keras.config import CellConfig, KerasLayer, LSTMConfig, d
 from tallycell.loaders.keras.weights import KerasWeights, cell_weights, collect_weights, list_unnamed
 from tallycell.loaders.loaded_model import LoadedModel, Place
 from tallycell.loaders.tensors import stored_as
+from tallycell.loaders.vocabulary import named_rows
 from tallycell.names import parameter_name
 from tallycell.parameters import LSTMParameters
 from tallycell.wording import listed, one_line, quoted, reasons
@@ -70,14 +71,18 @@ def load_keras(path: Path) -> LoadedModel:
         if not stacks:
             raise FormatError(_nothing(path, weights, refused))
         first, last = next(iter(stacks)), next(reversed(stacks))
+        embedding = find_embedding(layers, weights, keys[first], reader=(first, stacks[first].input_size))
+        vocabulary, notes = named_rows(find_vocabulary(layers, source.vocabularies), embedding)
         return LoadedModel(
             stacks,
             path,
             places=places,
             refused=refused,
-            embedding=find_embedding(layers, weights, keys[first], reader=(first, stacks[first].input_size)),
-            vocabulary=find_vocabulary(layers, source.vocabularies),
+            embedding=embedding,
+            vocabulary=vocabulary,
             head=find_head(layers, weights, keys[last], read=(last, _width(stacks[last], places[last]))),
+            in_order=bool(layers),
+            notes=notes,
         )
 
 

@@ -14,6 +14,7 @@ from tallycell.loaders.onnx.constants import Constants
 from tallycell.loaders.onnx.graph import OnnxModel, operator_of
 from tallycell.loaders.onnx.sites import Found, open_lstms
 from tallycell.loaders.onnx.tracing import find_embedding, find_head
+from tallycell.loaders.vocabulary import with_vocabulary
 from tallycell.parameters import LSTMParameters
 from tallycell.wording import one_line, reasons
 
@@ -36,7 +37,8 @@ def load_onnx(path: Path) -> LoadedModel:
         torch names of its weights (``"decoder.rnn"``). A node that reads its sequence from the right is one direction
         here, with ``places[path].reverse``. Initial states are no part of the parameters: :func:`tallycell.tap` gives
         them. Where an activation lacks alpha or beta, ONNX Runtime's are taken: 0 for Affine, ScaledTanh and
-        ThresholdedRelu.
+        ThresholdedRelu. An LSTM in a branch of an If has in ``places[path].when`` in which case it runs. A vocabulary
+        in the metadata is used if it names each row of the embedding.
 
     Raises
     ------
@@ -70,7 +72,10 @@ def load_onnx(path: Path) -> LoadedModel:
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
     places = {name: one.place for name, one in found.items() if name in stacks}
-    return LoadedModel(stacks, path, places=places, refused=refused, embedding=embedding, head=head)
+    loaded = LoadedModel(
+        stacks, path, places=places, refused=refused, embedding=embedding, head=head, in_order=True
+    )  # fmt: skip
+    return with_vocabulary(loaded, {one.key: one.value for one in model.proto.metadata_props})
 
 
 def _nothing(model: OnnxModel, refused: dict[str, str]) -> str:

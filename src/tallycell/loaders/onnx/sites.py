@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tallycell.errors import FormatError
 from tallycell.loaders.loaded_model import Place
+from tallycell.loaders.onnx.conditions import Conditions
 from tallycell.loaders.onnx.constants import Constants
 from tallycell.loaders.onnx.decomposed import Cell, find_cells, read_cells
 from tallycell.loaders.onnx.graph import OnnxModel, Scope, input_of, operator_of, parse
@@ -105,7 +106,14 @@ def _find(model: OnnxModel, constants: Constants) -> dict[str, Found]:
             found.append((k, _of_operator(scope, node, known[key], tracing)))
         cells += [(k, cell) for cell in find_cells(scope, [node], constants)]
     found += _of_cells(cells, constants, tracing)
-    return _by_path([one for _, one in sorted(found, key=lambda pair: pair[0])])
+    said = Conditions(constants)
+    return _by_path([_with_condition(one, said) for _, one in sorted(found, key=lambda pair: pair[0])])
+
+
+def _with_condition(found: Found, said: Conditions) -> Found:
+    """Say when an LSTM runs, if it is in the same case everywhere."""
+    cases = {said.when(site.scope) for site in found.sites}
+    return replace(found, place=replace(found.place, when=cases.pop())) if len(cases) == 1 else found
 
 
 def _weights_of(scope: Scope, node: "NodeProto") -> tuple[object, ...]:

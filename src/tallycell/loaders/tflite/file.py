@@ -77,7 +77,8 @@ def load_tflite(path: Path) -> LoadedModel:
         embedding, head = _embedding(*found[0]), _head(*found[-1])
     except FormatError as error:
         raise FormatError(f"{path}, beside its LSTMs: {error}") from None
-    return LoadedModel(stacks, path, places=places, refused=refused, embedding=embedding, head=head)
+    is_one = all(graph is found[0][0] for graph, _ in found)  # of several, one may run while another does
+    return LoadedModel(stacks, path, places=places, refused=refused, embedding=embedding, head=head, in_order=is_one)
 
 
 def _check_total(graphs: Sequence[Graph], path: Path) -> None:

@@ -11,6 +11,7 @@ from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.loaders.torch.objects import is_module, read_live_module, stored_tensors
 from tallycell.loaders.torch.weights import LEGACY, read_weights_only
 from tallycell.loaders.torch_names import is_lstm_tensor, read_torch_names
+from tallycell.loaders.vocabulary import with_vocabulary
 from tallycell.wording import one_line
 
 # Where training scripts put the state_dict in a checkpoint.
@@ -34,7 +35,8 @@ def load_state_dict(path: Path, trust_pickle: bool = False) -> LoadedModel:
     LoadedModel
         By the path of the module, in the order of the file. Embedding and head are found by names and sizes, as
         :func:`~tallycell.loaders.torch_names.read_torch_names` says: the one matrix without bias in front of the first
-        LSTM with as many columns as it reads; the one matrix behind the last with as many as it gives out.
+        LSTM with as many columns as it reads; the one matrix behind the last with as many as it gives out. A
+        vocabulary beside the weights (``char2id``, ``itos`` and so on) is used if it names each row of the embedding.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def load_state_dict(path: Path, trust_pickle: bool = False) -> LoadedModel:
             return read_live_module(nested, path)
         if isinstance(nested, Mapping):
             state = stored_tensors(nested)
-    return read_torch_names(state, path, ordered=True)
+    return with_vocabulary(read_torch_names(state, path, ordered=True), content)
 
 
 def _open_trusted(path: Path, start: bytes) -> object:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from tallycell.cli.options import Feeding
 from tallycell.errors import InputError
 from tallycell.wording import quoted
 
@@ -36,6 +35,35 @@ FLOATS: dict[int, np.dtype] = {
     11: np.dtype(np.float64),
 }  # by ONNX's numbers
 INTEGERS: dict[int, np.dtype] = {6: np.dtype(np.int32), 7: np.dtype(np.int64)}
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How a sound is wished to be cut for a model; what is None is the model's or the usual.
+
+    Attributes
+    ----------
+    rate
+        Samples a second that the model was made for.
+    chunk
+        New samples in each call.
+    context
+        Samples of the chunk before that each call begins with.
+
+    Raises
+    ------
+    InputError
+        If a number is too small.
+    """
+
+    rate: int | None = None
+    chunk: int | None = None
+    context: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("rate", 1), ("chunk", 1), ("context", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise InputError(f"{name} is {value}; expected at least {least}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +143,7 @@ class FrontEnd:
         return np.ascontiguousarray(row.reshape((1,) * (len(self.samples.shape) - 1) + (-1,)))
 
 
-def plan_front_end(path: Path, feeding: Feeding) -> FrontEnd:
+def plan_front_end(path: Path, cutting: Cutting) -> FrontEnd:
     """Find out how a model takes sound.
 
     Raises
@@ -125,11 +153,14 @@ def plan_front_end(path: Path, feeding: Feeding) -> FrontEnd:
         do not make the width of its input.
     """
     inputs, outputs = ports_of(path)
-    rate = feeding.rate or DEFAULT_RATE
+    rate = cutting.rate or DEFAULT_RATE
     samples = next((port for port in inputs if _takes_samples(port, rate)), None)
     if samples is None:
         shapes = "; ".join(f"{port.name} {list(port.shape)}" for port in inputs) or "(none)"
-        raise InputError(f"{path.name} has no input for samples, (batch, sample), but {shapes}: give --array")
+        raise InputError(
+            f"{path.name} has no input for samples, (batch, sample), but {shapes}: give the "
+            "input of its LSTM as an array (--array)"
+        )
     constants: dict[str, np.ndarray] = {}
     states: dict[str, np.ndarray] = {}
     carry: dict[str, str] = {}
@@ -143,9 +174,10 @@ def plan_front_end(path: Path, feeding: Feeding) -> FrontEnd:
             states[port.name] = np.zeros([size or 1 for size in port.shape], port.dtype)
         else:
             raise InputError(
-                f"the input {quoted(port.name)} of {path.name} is neither samples, rate nor state; give --array"
+                f"the input {quoted(port.name)} of {path.name} is neither samples, rate nor state; give the "
+                "input of its LSTM as an array (--array)"
             )
-    chunk, context = _cut(samples.shape[-1], rate, feeding, has_states=bool(states))
+    chunk, context = _cut(samples.shape[-1], rate, cutting, has_states=bool(states))
     return FrontEnd(samples, rate, chunk, context, constants, states, carry)
 
 
@@ -180,21 +212,21 @@ def _continuation(state: Port, outputs: list[Port], taken: Mapping[str, str], pa
     if not alike:
         raise InputError(
             f"{path.name} has an input {quoted(state.name)} {list(state.shape)} and no output of its shape to carry "
-            "into it; give the input of its LSTM with --array"
+            "into it; give the input of its LSTM as an array (--array)"
         )
     return next((port for port in alike if port.name.startswith(state.name)), alike[0])
 
 
-def _cut(width: int | None, rate: int, feeding: Feeding, *, has_states: bool) -> tuple[int | None, int]:
+def _cut(width: int | None, rate: int, cutting: Cutting, *, has_states: bool) -> tuple[int | None, int]:
     """Tell the new samples a step, and those of the chunk before in front of them."""
     usual, before = rate * CHUNK // 1000, rate * CONTEXT // 1000
     if width is None:
-        chunk = feeding.chunk or (usual if has_states else None)
-        return chunk, feeding.context if feeding.context is not None else before if chunk and has_states else 0
-    context = feeding.context
+        chunk = cutting.chunk or (usual if has_states else None)
+        return chunk, cutting.context if cutting.context is not None else before if chunk and has_states else 0
+    context = cutting.context
     if context is None:
-        context = width - feeding.chunk if feeding.chunk else before if width == usual + before else 0
-    chunk = feeding.chunk or width - context
+        context = width - cutting.chunk if cutting.chunk else before if width == usual + before else 0
+    chunk = cutting.chunk or width - context
     if context < 0 or chunk < 1 or context + chunk != width:
         raise InputError(f"the model takes {width} samples a call, not {chunk} new ones behind {context} old ones")
     return chunk, context

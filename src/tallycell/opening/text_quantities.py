@@ -1,10 +1,11 @@
 """Quantities of a text that a cell may follow: what a person would look for first."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 OPENING, CLOSING = "([{", ")]}"
 QUOTES = "\"'"
+SENTENCE_ENDS = ".!?"
 
 
 def text_quantities(text: str) -> dict[str, Float[np.ndarray, " time"]]:
@@ -43,6 +44,35 @@ def text_quantities(text: str) -> dict[str, Float[np.ndarray, " time"]]:
         "being inside a string": string,
         "being inside a comment": comment,
     }
+
+
+def word_quantities(text: str, ends: Int[np.ndarray, " word"]) -> dict[str, Float[np.ndarray, " word"]]:
+    """Measure a text after each of its words: the place of the word in its sentence.
+
+    Parameters
+    ----------
+    text
+        As it stands.
+    ends
+        Position behind each word or mark; a sentence ends behind one whose last character is ``.``, ``!`` or ``?``.
+
+    Returns
+    -------
+    dict
+        ``position in the sentence``, (word,), in words and marks, from 1.
+
+    Examples
+    --------
+    >>> word_quantities("It is. So?", np.array([2, 5, 6, 9, 10]))["position in the sentence"]
+    array([1., 2., 3., 1., 2.])
+    """
+    position, positions = 0, np.zeros(len(ends))
+    for t, end in enumerate(ends.tolist()):
+        position += 1
+        positions[t] = position
+        if text[end - 1] in SENTENCE_ENDS:
+            position = 0
+    return {"position in the sentence": positions}
 
 
 def _positions(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

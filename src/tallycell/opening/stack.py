@@ -1,65 +1,17 @@
-"""Models with an embedding and a vocabulary around their LSTMs: from a text to what an LSTM of theirs reads."""
+"""LSTMs in a stack: what one reads is what the ones before it give out."""
 
 import re
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from tallycell.errors import InputError
 from tallycell.loaders import LoadedModel, Place
 from tallycell.parameters import LSTMParameters
 from tallycell.wording import quoted
 
-UNKNOWN = ("<unknown>", "<unk>", "<UNK>", "[UNK]", "UNK", "unk")  # how vocabularies call what they do not have
-MOST_LEFT_OUT = 0.25  # share of a text that may be left out
-
-
-def symbols_of(
-    loaded: LoadedModel, model_name: str
-) -> tuple[tuple[str, ...], Float[np.ndarray, "symbol feature"], str | None]:
-    """Symbols of a model, what its first LSTM reads for each, and the one that stands for all others, or None.
-
-    Raises
-    ------
-    InputError
-        If the file has no embedding or does not name its symbols, or they are words.
-    """
-    if loaded.embedding is None:
-        raise InputError(f"{model_name} has no alphabet, so it cannot read a text; give its input with --array")
-    symbols = loaded.vocabulary
-    if symbols is None or len(symbols) != len(loaded.embedding):
-        found = "does not name the symbols" if symbols is None else f"names {len(symbols)} symbols"
-        raise InputError(
-            f"{model_name} has an embedding of {len(loaded.embedding)} symbols and {found}; give the rows of the "
-            "embedding that your text would read, with --array"
-        )
-    if 2 * sum(len(symbol) == 1 for symbol in symbols) < len(symbols):
-        raise InputError(
-            f"the symbols of {model_name} are not characters ({quoted(symbols[-1])} is one); give the rows of its "
-            "embedding that your text would read, with --array"
-        )
-    return symbols, loaded.embedding, next((one for one in UNKNOWN if one in symbols), None)
-
-
-def encode(text: str, symbols: tuple[str, ...], unknown: str | None) -> Int[np.ndarray, " time"]:
-    """Index of each character among the symbols; -1 for one that is none of them, unless one stands for all others.
-
-    Raises
-    ------
-    InputError
-        If more than a quarter of the characters would be -1: it is a text for another model.
-    """
-    index = {symbol: code for code, symbol in enumerate(symbols)}
-    other = -1 if unknown is None else index[unknown]
-    codes = np.array([index.get(character, other) for character in text], dtype=np.int64)
-    share = float(np.mean(codes < 0))
-    if share > MOST_LEFT_OUT:
-        known = "".join(sorted(symbol for symbol in symbols if len(symbol) == 1))
-        raise InputError(
-            f"{share:.0%} of the text are characters that the model does not know; it knows {quoted(known)}"
-        )
-    return codes
+INSTEAD = "give the input of the LSTM as an array (--array)"
 
 
 def run_up_to(
@@ -77,13 +29,13 @@ def run_up_to(
     if first.input_size != x.shape[1]:
         raise InputError(
             f"the embedding gives {x.shape[1]} numbers a symbol, the LSTM at {quoted(paths[0])} reads "
-            f"{first.input_size}; something stands between, so give the input of the LSTM with --array"
+            f"{first.input_size}; something stands between, so {INSTEAD}"
         )
     for before, after in pairwise(paths[: paths.index(path) + 1]):
         if reason := _why_not_chained(loaded, before, after):
             raise InputError(
                 f"what the LSTM at {quoted(after)} reads is not known to be the output of the one at {quoted(before)} "
-                f"({reason}); give its input with --array"
+                f"({reason}); {INSTEAD}"
             )
         x = _output(loaded[before], loaded.places[before], x)
     return x

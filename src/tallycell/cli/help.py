@@ -1,0 +1,76 @@
+"""Help: the commands in groups, and under each of them examples and where its page is."""
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+GROUPS = {
+    "Read a model": ("read", "trace", "inspect"),
+    "Counter machines (finite control with counters that a step may add to)": (
+        "machines", "run", "export", "extract", "compile", "check", "harden",
+    ),
+    "Learn to count": ("train", "scoreboard"),
+}  # fmt: skip
+PAGES = {"machines": "machines", "extract": "extraction", "harden": "compilation", "compile": "compilation",
+         "check": "checking", "train": "learning", "scoreboard": "learning"}  # fmt: skip
+EXAMPLES = {
+    "read": (
+        "tallycell read                                         the model and the text that are shipped",
+        "tallycell read model.pt --array basin.csv --quantities snow.csv",
+        "tallycell read tagger.pt --text reviews.txt --vocab vocab.txt",
+        "tallycell read detector.onnx --audio speech.wav --unit 0.59",
+    ),
+    "trace": ("tallycell trace model.pt basin.csv -o run.zarr       then: xarray.open_zarr('run.zarr')",),
+    "inspect": ("tallycell inspect detector.onnx",),
+    "machines": ("tallycell machines",),
+    "run": ("tallycell run anbn aaabbb aabbb",),
+    "export": ("tallycell export anbn --to c -o anbn.c",),
+    "extract": ("tallycell extract network.safetensors",),
+    "compile": ("tallycell compile anbn -o network.safetensors",),
+    "check": ("tallycell check anbn network.safetensors --prove",),
+    "harden": ("tallycell harden trained.safetensors -o exact.safetensors",),
+    "train": ("tallycell train anbn -o network.safetensors",),
+    "scoreboard": ("tallycell scoreboard --results mine.jsonl",),
+}
+
+
+class Commands(TyperGroup):
+    """The commands in the order of their groups; each says what it is like to use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List the names, group by group."""
+        grouped = [name for names in GROUPS.values() for name in names]
+        return [*grouped, *(name for name in super().list_commands(ctx) if name not in grouped)]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group."""
+        for heading, names in GROUPS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl([(name, one.get_short_help_str(100)) for name, one in commands if one is not None])
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Give a command with its examples."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.epilog = epilog_of(cmd_name)
+        return command
+
+
+def epilog_of(name: str) -> str:
+    r"""Give what stands below the options of a command: lines that are kept as they are.
+
+    Examples
+    --------
+    >>> print(epilog_of("inspect").replace("\b", ""))
+    <BLANKLINE>
+    Examples:
+      tallycell inspect detector.onnx
+    More: docs/command_line.md
+    """
+    lines = [
+        "Examples:",
+        *(f"  {example}" for example in EXAMPLES.get(name, ())),
+        f"More: docs/{PAGES.get(name, 'command_line')}.md",
+    ]
+    return "\n".join(["\b", *lines])

@@ -1,0 +1,152 @@
+"""How long steps are and when they happen, for sentences: spans in their units, months and hours of filling."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from tallycell.names import TIME
+
+LOSSLESS = 10_000.0  # steps: what keeps longer is not said to forget
+FEWEST_REGULAR = 0.99  # share of the steps that must have the same length for it to be the length of a step
+UNITS = (("year", 365.25 * 86_400), ("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
+FILLS = 0.25  # of the largest mean change of a month (or hour): with less it neither fills nor empties
+MOST_STRETCHES = 2  # of the year (the day), in which something fills: more is no season
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3}
+
+
+def say_number(value: float) -> str:
+    """Say a number in two digits; a large one in whole numbers, never with an exponent.
+
+    Examples
+    --------
+    >>> [say_number(value) for value in (0.5, 2.34, 365.5, 12345)]
+    ['0.5', '2.3', '366', '12,345']
+    """
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:,.0f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """When the steps of one direction happen, in the order in which a cell reads them.
+
+    Attributes
+    ----------
+    step_seconds
+        How long a step is; None where that is not known, or differs.
+    dates
+        The date of each step, or None where steps have none.
+    """
+
+    step_seconds: float | None = None
+    dates: np.ndarray | None = None
+
+    def say(self, steps: float) -> str:
+        """Say a number of steps in its own unit where the length of a step is known.
+
+        Examples
+        --------
+        >>> [Clock(86_400.0).say(15), Clock(3_600.0).say(36), Clock(0.032).say(72), Clock().say(1)]
+        ['15 days', '36 hours', '2.3 s', '1 step']
+        """
+        if steps > LOSSLESS and self.step_seconds is None:
+            return f"more than {LOSSLESS:,.0f} steps"
+        if self.step_seconds is None:
+            return counted(steps, "step")
+        seconds = steps * self.step_seconds
+        own = next((k for k, (_, length) in enumerate(UNITS) if self.step_seconds >= length * 0.99), len(UNITS))
+        # In the unit of the step where it has one ("15 days"), in the next larger one where that would be thousands.
+        for name, length in UNITS[: own + 1]:
+            if seconds >= 2 * length or (own < len(UNITS) and name == UNITS[own][0]):
+                return counted(seconds / length, name)
+        return f"{say_number(seconds)} s"
+
+    @cached_property
+    def seasons(self) -> tuple[tuple[str, ...], Int[np.ndarray, " step"]] | None:
+        """Names of months, and the one of each step, for more than a year of dates; of hours for more than two days."""
+        if self.dates is None or len(self.dates) < 2:
+            return None
+        span = float((self.dates.max() - self.dates.min()) / np.timedelta64(1, "s"))
+        if span >= 365 * 86_400:
+            return MONTHS, self.dates.astype("datetime64[M]").astype(int) % 12
+        if span >= 2 * 86_400 and self.step_seconds is not None and self.step_seconds <= 3 * 3_600:
+            return tuple(f"{hour}:00" for hour in range(24)), self.dates.astype("datetime64[h]").astype(int) % 24
+        return None
+
+    def say_filling(self, change: Float[np.ndarray, " step"]) -> str:
+        """Say in which months (or hours of the day) something grows and in which it shrinks; empty if in none.
+
+        Examples
+        --------
+        >>> dates = np.arange("2000-10-01", "2003-10-01", dtype="datetime64[D]")
+        >>> month = dates.astype("datetime64[M]").astype(int) % 12 + 1
+        >>> Clock(86_400.0, dates).say_filling(np.where(month >= 11, 1.0, np.where(month == 4, -2.0, 0.0)))
+        'fills in November and December, empties in April'
+        """
+        if self.seasons is None:
+            return ""
+        names, codes = self.seasons
+        there = np.bincount(codes, minlength=len(names))
+        mean = np.bincount(codes, change, minlength=len(names)) / np.maximum(there, 1)
+        most = float(np.abs(mean).max())
+        if most == 0 or (there == 0).any():
+            return ""
+        stretches = [_stretches(names, (sign * mean) > FILLS * most) for sign in (1, -1)]
+        if not all(1 <= len(some) <= MOST_STRETCHES for some in stretches):
+            return ""  # a season is one stretch of the year, or two
+        return ", ".join(
+            f"{verb} {' and '.join(some)}" for verb, some in zip(("fills", "empties"), stretches, strict=True)
+        )
+
+
+def clock_of(trace: xr.Dataset, sequence: np.ndarray, position: np.ndarray) -> Clock:
+    """Find out when the steps of a trace happen, at the steps given by sequence and position in time.
+
+    ``time`` may be dates or, with the attribute ``units`` of "s", seconds; one index, or one a sequence.
+    """
+    time = trace[TIME]
+    values = time.transpose(..., TIME).to_numpy()
+    rows = np.broadcast_to(values, (int(trace.sizes.get("sequence", 1)), values.shape[-1]))
+    if np.issubdtype(values.dtype, np.datetime64):
+        apart = np.diff(rows, axis=1) / np.timedelta64(1, "s")
+        return Clock(_regular(apart), rows[sequence, position])
+    if (scale := SECONDS.get(str(time.attrs.get("units", "")))) is not None:
+        return Clock(_regular(np.diff(rows.astype(float), axis=1) * scale))
+    return Clock()
+
+
+def _regular(apart: Float[np.ndarray, "sequence step"]) -> float | None:
+    """Seconds between most steps, or None where they are not alike."""
+    known = apart[np.isfinite(apart)]
+    if not known.size:
+        return None
+    usual = float(np.median(known))
+    alike = np.abs(known - usual) <= 1e-3 * abs(usual)
+    return usual if usual > 0 and alike.mean() >= FEWEST_REGULAR else None
+
+
+def counted(value: float, name: str) -> str:
+    """Say a number of things: "1 step", "2.3 steps"."""
+    said = say_number(value)
+    return f"{said} {name}" if said == "1" else f"{said} {name}s"
+
+
+def _stretches(names: tuple[str, ...], chosen: Bool[np.ndarray, " name"]) -> list[str]:
+    """Say which months (hours) are chosen: neighbours as a stretch, around the turn of the year too."""
+    size = len(names)
+    begins = [k for k in range(size) if chosen[k] and not chosen[k - 1]]
+    lengths = [next(n for n in range(1, size) if not chosen[(begin + n) % size]) for begin in begins]
+    # A stretch around the turn begins late in the year and is said first.
+    order = sorted(range(len(begins)), key=lambda k: begins[k] - (size if begins[k] + lengths[k] > size else 0))
+    return [
+        f"from {names[begins[k]]} to {names[(begins[k] + lengths[k] - 1) % size]}"
+        if lengths[k] > 2
+        else f"in {' and '.join(names[(begins[k] + n) % size] for n in range(lengths[k]))}"
+        for k in order
+    ]

@@ -1,0 +1,165 @@
+"""Two conditions that bring an event together where neither does alone: precipitation and frost, '(' after a quote.
+
+They are found greedily on the first half of the steps: the condition that brings the event most above chance, then the
+one that does so among the steps with the first. They are quoted on the second half, and only if the pair brings the
+event there more often than either alone.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tallycell.reading.clock import say_number
+from tallycell.reading.triggers import ABOVE_CHANCE, COMMON, Amounts, Stimuli, Trigger
+
+TENTHS = 10  # an amount is cut at its tenths
+FEWEST = 10  # steps at which a pair is there, in either half
+BEATS = 0.1  # of the steps with a pair, by which its share exceeds that of each condition alone
+MOST_SYMBOLS = 3  # symbols that a second condition is looked for with
+MOST_AMOUNTS = 32  # features or quantities: among more no pairs are looked for
+MOST_SEARCHED = 20_000  # steps of each half that are looked at, evenly spread
+
+Mask = Bool[np.ndarray, " step"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Condition:
+    """Something that is so at some steps, and how it is said first and second in a pair."""
+
+    at: Mask
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, eq=False)
+class PairSearch:
+    """What is looked for pairs in: the same for all cells of a direction.
+
+    Attributes
+    ----------
+    stimuli
+        At the steps that are looked at.
+    steps
+        Which those are, of all.
+    found_on
+        How many of them lie in the first half.
+    thresholds
+        Amounts above and below their tenths, as conditions.
+    """
+
+    stimuli: Stimuli
+    steps: Int[np.ndarray, " looked"]
+    found_on: int
+    thresholds: tuple[_Condition, ...]
+
+    @classmethod
+    def over(cls, stimuli: Stimuli, middle: int, steps: int) -> "PairSearch":
+        """Prepare a search over some steps, of which those before the middle are the first half."""
+        halves = [
+            np.unique(np.linspace(begin, end - 1, min(end - begin, MOST_SEARCHED)).astype(np.int64))
+            for begin, end in ((0, middle), (middle, steps))
+            if end > begin
+        ]
+        looked = np.concatenate(halves)
+        amounts = stimuli.amounts and replace(stimuli.amounts, values=stimuli.amounts.values[:, looked])
+        codes, previous = (None if of is None else of[looked] for of in (stimuli.codes, stimuli.previous))
+        sampled = Stimuli(stimuli.labels, codes, previous=previous, amounts=amounts)
+        return cls(sampled, looked, int((looked < middle).sum()), tuple(_thresholds(amounts)))
+
+    def find(self, happens: Mask, moved: Float[np.ndarray, " step"]) -> Trigger | None:
+        """Find two conditions that bring an event together, or None.
+
+        Examples
+        --------
+        >>> from tallycell.reading.triggers import amount_stimuli
+        >>> draw = np.random.default_rng(0)
+        >>> rain, warmth = draw.exponential(size=2000), draw.normal(size=2000)
+        >>> stimuli = amount_stimuli(Amounts(("rain", "warmth"), ("mm", "°C"), np.stack([rain, warmth])))
+        >>> snows = (rain > 1.2) & (warmth < 0)
+        >>> PairSearch.over(stimuli, 1000, 2000).find(snows, snows * rain).stimulus
+        'rain above 1.2 mm while warmth is below -0.031 °C'
+        """
+        event, amount = happens[self.steps], moved[self.steps]
+        first_half, second_half = slice(0, self.found_on), slice(self.found_on, None)
+        chance = float(event.mean()) if event.size else 0.0
+        if not 0 < chance < COMMON:
+            return None
+        best, score = None, ABOVE_CHANCE
+        found = event[first_half]
+        for first in self._first_conditions(found):
+            at = first.at[first_half]
+            share = float(found[at].mean())
+            for second in self._second_conditions(first):
+                above = _surprise(found, at & second.at[first_half], share)
+                if above > score:
+                    best, score = (first, second), above
+        return None if best is None else _quote(*best, event, amount, second_half)
+
+    def _first_conditions(self, event: Mask) -> Iterator[_Condition]:
+        """Conditions that bring the event most: the likeliest symbols, or the amount above (below) a tenth of it."""
+        chance = float(event.mean()) if event.size else 0.0
+        codes = self.stimuli.codes
+        if codes is not None:
+            size = len(self.stimuli.labels)
+            seen = np.bincount(codes[: self.found_on], minlength=size)
+            share = np.bincount(codes[: self.found_on], event, size) / np.maximum(seen, 1)
+            above = np.where(seen >= FEWEST, (share - chance) * np.sqrt(seen), -math.inf)
+            for code in np.argsort(-above)[:MOST_SYMBOLS].tolist():
+                if above[code] > 0 and 0 < share[code] < 1:
+                    yield _Condition(codes == code, self.stimuli.labels[code], "")
+        elif self.thresholds:
+            best = max(self.thresholds, key=lambda one: _surprise(event, one.at[: self.found_on], chance))
+            if _surprise(event, best.at[: self.found_on], chance) > ABOVE_CHANCE:
+                yield best
+
+    def _second_conditions(self, first: _Condition) -> Iterator[_Condition]:
+        """List what may be so besides a first condition: the symbol before, amounts above or below a tenth of them."""
+        previous = self.stimuli.previous
+        if previous is not None:
+            before = previous[: self.found_on][first.at[: self.found_on]]
+            seen = np.bincount(before[before >= 0], minlength=len(self.stimuli.labels))
+            for code in np.flatnonzero(seen >= FEWEST).tolist():
+                yield _Condition(previous == code, "", f"after {self.stimuli.labels[code]}")
+        yield from self.thresholds
+
+
+def _quote(
+    first: _Condition, second: _Condition, event: Mask, amount: Float[np.ndarray, " step"], part: slice
+) -> Trigger | None:
+    """Give a pair as a trigger, if it beats both of its conditions on a part of the steps."""
+    both, event = (first.at & second.at)[part], event[part]
+    if both.sum() < FEWEST:
+        return None
+    share = float(event[both].mean())
+    for one in (first, second):
+        alone = float(event[one.at[part]].mean())
+        if share < alone + BEATS or (alone < 1 and _surprise(event, both, alone) < ABOVE_CHANCE):
+            return None
+    mean = float(amount[part][both].mean())
+    return Trigger(f"{first.first} {second.second}", share, float(event.mean()), int(both.sum()), mean)
+
+
+def _surprise(event: Mask, at: Mask, chance: float) -> float:
+    """Count the standard deviations by which an event is more frequent at some steps than chance has it."""
+    seen = int(at.sum())
+    if seen < FEWEST or not 0 < chance < 1:
+        return -math.inf
+    return (float(event[at].mean()) - chance) * math.sqrt(seen / (chance * (1 - chance)))
+
+
+def _thresholds(amounts: Amounts | None) -> Iterator[_Condition]:
+    """Amounts above and below their tenths."""
+    if amounts is None or len(amounts.names) > MOST_AMOUNTS:
+        return
+    for name, unit, values in zip(amounts.names, amounts.units, amounts.values, strict=True):
+        if np.isin(values, (0, 1)).all():  # something that is so or not
+            yield _Condition(values == 1, name, f"while {name}")
+            yield _Condition(values == 0, f"not {name}", f"while not {name}")
+            continue
+        for edge in np.unique(np.nanquantile(values, np.arange(1, TENTHS) / TENTHS)).tolist():
+            said = f"{say_number(edge)}{' ' + unit if unit else ''}"
+            for side, at in (("above", values > edge), ("below", values < edge)):
+                yield _Condition(at, f"{name} {side} {said}", f"while {name} is {side} {said}")

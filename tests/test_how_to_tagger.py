@@ -1,0 +1,78 @@
+"""The page about one's own tagger says what its network does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "my_own_tagger.py"
+FLAG = r"""Flag \((-?[\d.]+) or (-?[\d.]+)\): set at 'not' and "n't"; cleared at '\.'; forgets within \d+ steps"""
+
+
+@pytest.fixture(scope="module")
+def printed():
+    done = subprocess.run([sys.executable, "-W", "error", PAGE], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def percentages(line):
+    return [float(number) for number in re.findall(r"([\d.]+)%", line)]
+
+
+def the_line(printed, begin):
+    (line,) = [line for line in printed.splitlines() if line.startswith(begin)]
+    return line
+
+
+def test_the_tagger_is_right_on_what_it_never_saw(printed):
+    assert percentages(the_line(printed, "right tags of opinion words never seen"))[0] > 99
+    assert "{'layer': 2, 'direction': 2, 'sequence': 80, 'time': 40, 'unit': 8}" in printed
+
+
+def test_its_negation_cells_are_called_flags_and_read_forwards(printed):
+    found = re.findall(rf"^(0\.\d+r?)  {FLAG}", printed, re.MULTILINE)
+    assert len(found) >= 2
+    assert not any(label.endswith("r") for label, _, _ in found)
+    for _, resting, other in found:
+        assert abs(float(other)) > abs(float(resting))
+    assert re.search(r"follows negation \(r = [+-]0\.9\d", printed)
+
+
+def test_the_flag_is_up_from_the_negation_to_the_full_stop(printed):
+    (_, cells) = re.search(r"^Unit (\S+) over one text:\n(.*)$", printed, re.MULTILINE).groups()
+    steps = re.findall(r"(\S+) ([+-]\d\.\d)(?: |$)", cells)
+    negated, inside, outside = False, [], []
+    for word, value in steps:
+        negated = word != "." and (negated or word in ("not", "n't"))
+        (inside if negated else outside).append(abs(float(value)))
+    assert len(inside) >= 5
+    assert min(inside) > max(outside) + 0.5
+
+
+def test_without_its_flags_the_tagger_ignores_negations(printed):
+    for name, behind, elsewhere in (("nothing", (99, 100), 99), ("as many others", (70, 100), 70)):
+        found = percentages(the_line(printed, f"without {name}"))
+        assert behind[0] <= found[0] <= behind[1]
+        assert found[1] >= elsewhere
+    behind, elsewhere = percentages(the_line(printed, "without the flags"))
+    assert behind < 20
+    assert elsewhere > 80
+
+
+def test_the_files_alone_give_the_same_flag(printed):
+    files = printed[printed.index("$ tallycell inspect") :]
+    assert "lstm  LSTM of 8 units, 2 layers, both directions" in files
+    assert re.search(r"""Flag \([^)]*\):\s+set\s+at\s+'not'\s+and\s+"n't";\s+cleared\s+at\s+'\.'""", files)
+
+
+def test_trained_as_usual_it_is_as_good_and_has_no_flag(printed):
+    assert percentages(the_line(printed, "right tags: "))[0] > 99
+    usual = printed[printed.index("right tags: ") :]
+    assert "Flag (" not in usual
+    assert "'flag'" not in usual
+    assert len(re.findall(r"^\d\.\d+  Leaks: .* follows negation", usual, re.MULTILINE)) == 3
