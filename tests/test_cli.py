@@ -67,7 +67,7 @@ def test_json_has_a_schema_version_and_all_units(run, model, text):
     status, out, _ = run("read", model, "--text", text, "--json")
     value = json.loads(out)
     assert status == 0
-    assert value["schema_version"] == "1"
+    assert value["schema_version"] == "2"
     assert value["unknown_share"] == 0
     assert [unit["role"] for unit in value["units"]] == ["counter", "constant"]
     assert value["units"][0]["r2"] > 0.999
@@ -88,7 +88,10 @@ def test_unit_in_depth_aligns_events_under_the_text(run, model, text):
     assert status == 0
     lines = out.splitlines()
     at = next(k for k, line in enumerate(lines) if line.startswith("text"))
-    symbols, forget, write = (lines[at + k][8:] for k in range(3))
+    assert lines[at - 1] == "step 0"
+    named = next(k for k, mark in enumerate(lines[at + 1][6:], 6) if mark != " ")  # where the first column ends
+    symbols, forget, write = (lines[at + k][named:] for k in range(3))
+    assert any(line.startswith("bracket depth ") for line in lines[at:])  # what it follows lies under its cell
     assert symbols.startswith(TEXT.replace("\n", "⏎")[:50])
     for symbol, forgotten, written in zip(symbols, forget, write, strict=True):
         assert forgotten == ("R" if symbol == "⏎" else "·")
@@ -227,7 +230,10 @@ def bad_inputs(folder):
         "truncated model": (("read", folder / "truncated.safetensors", "--text", text), "truncated.safetensors"),
         "pickled model": (("read", folder / "pickle.pt", "--text", text), "pickle.pt"),
         "text as a model": (("read", text, "--text", text), "is of no format that tallycell reads"),
-        "no input": (("read", model), "needs something to read: give --text FILE or --array FILE"),
+        "no input": (
+            ("read", folder / "bare.safetensors"),
+            "needs something to read: give --text FILE or --array FILE",
+        ),
         "two inputs": (("read", model, "--text", text, "--array", text), "got both --text and --array"),
         "array without model": (("read", "--array", folder / "nan.npy"), "--array needs a model"),
         "two formats": (("read", model, "--text", text, "--json", "--csv"), "got more than one of --json"),

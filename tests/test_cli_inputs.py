@@ -1,6 +1,7 @@
 """What ``read`` and ``trace`` take: the files that must be there, what goes together, and the same in Python."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tallycell.cli.inputs import open_input
 from tallycell.cli.options import Feeding, Source
 from tallycell.errors import InputError
 from tallycell.loaders import LoadedModel, Place
+from tallycell.machine import shipped_machine
 from tallycell.opening import read_scale
 from tallycell.scaling import Scaling
 
@@ -296,3 +298,52 @@ def test_neuralhydrology_run_reads_its_own_forcings(run, third_party, tmp_path):
     status, out, _ = run("read", network, "--array", tmp_path / "x.csv", "--top", "3")
     assert status == 0
     assert "scaled as in training" in out
+
+
+def test_a_recogniser_that_is_given_nothing_reads_its_own_language(run, tmp_path):
+    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    status, out, _ = run("read", tmp_path / "anbn.safetensors")
+    assert status == 0
+    assert "it read strings of its own: 186 strings that its own machine does not fail on" in out
+    assert "Counts up by 1 at 'a' and down by 1 at 'b'; never forgets" in out
+
+
+def test_six_steps_are_said_to_be_too_few(run, tmp_path):
+    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    (tmp_path / "short.txt").write_text("aaabbb", encoding="utf-8")
+    status, out, _ = run("read", tmp_path / "anbn.safetensors", "--text", tmp_path / "short.txt")
+    assert status == 0
+    assert "What its units do\n  Not known: 6 steps are too few to read it: give at least 200." in out
+    assert "R²" not in out
+
+
+def test_a_unit_is_shown_with_dates_and_with_what_lies_beside(run, tmp_path):
+    """The ruler of a dated table begins its blocks with dates, and lays features under the cell."""
+    draw = np.random.default_rng(0)
+    weights = np.array([[0, 0], [0, 0], [1, 0], [0, 0]], dtype=float)
+    bias = np.array([100.0, 3.5, 0, 0])
+    tc.save(
+        tc.LSTMParameters(
+            {"weight_ih_l0": weights, "weight_hh_l0": np.zeros((4, 1)), "bias_ih_l0": bias, "bias_hh_l0": np.zeros(4)}
+        ),
+        tmp_path / "store.safetensors",
+    )
+    rain = draw.exponential(0.3, 800) * (draw.random(800) < 0.3)
+    days = pd.date_range("2000-10-01", periods=800)
+    store = np.convolve(rain, 0.97 ** np.arange(800))[:800]
+    pd.DataFrame({"date": days, "rain [mm]": rain, "warmth": draw.normal(size=800)}).to_csv(
+        tmp_path / "x.csv", index=False
+    )
+    pd.DataFrame({"date": days, "store [mm]": 6.6 * store}).to_csv(tmp_path / "q.csv", index=False)
+    call = ("read", tmp_path / "store.safetensors", "--array", tmp_path / "x.csv", "--quantities", tmp_path / "q.csv")
+    status, out, _ = run(*call)
+    assert status == 0
+    assert "slow store" in out
+    assert re.search(r"follows store\s+\(r = \+(1.00|0.9\d), one\s+unit of the cell is 6\.\d mm\)", out)
+    assert re.search(r"forgets within 3\d\s+days", out)
+    status, out, _ = run(*call, "--unit", "0.0")
+    lines = out.splitlines()
+    assert any(re.fullmatch(r"200[0-2]-\d\d-\d\d", line) for line in lines)
+    assert [sum(line.startswith(name) for line in lines) > 0 for name in ("store ", "rain ", "warmth ")] == [True] * 3
+    _, out, _ = run(*call, "--unit", "0.0", "--rows", "1")
+    assert not any(line.startswith("rain ") for line in out.splitlines())

@@ -56,7 +56,7 @@ def test_the_weather_has_no_snow_of_its_own(printed, third_party):
 
 
 def test_marsh_creek_has_less_snow(printed):
-    less, more = (_numbers(printed, "year ", basin) for basin in (PENNSYLVANIA, MAINE))
+    less, more = (_numbers(printed, "year  ", basin) for basin in (PENNSYLVANIA, MAINE))
     assert len(less) == len(more) == 3
     assert max(less) < min(more)
 

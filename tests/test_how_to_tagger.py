@@ -55,13 +55,13 @@ def test_the_flag_is_up_from_the_negation_to_the_full_stop(printed):
 
 
 def test_without_its_flags_the_tagger_ignores_negations(printed):
-    for name, behind, elsewhere in (("nothing", (99, 100), 99), ("as many others", (70, 100), 70)):
-        found = percentages(the_line(printed, f"without {name}"))
-        assert behind[0] <= found[0] <= behind[1]
-        assert found[1] >= elsewhere
+    assert min(percentages(the_line(printed, "without nothing"))) > 99
     behind, elsewhere = percentages(the_line(printed, "without the flags"))
-    assert behind < 20
-    assert elsewhere > 80
+    assert behind < 15
+    assert elsewhere > 90
+    behind, elsewhere = percentages(the_line(printed, "without as many others"))
+    assert behind > 85
+    assert elsewhere < behind
 
 
 def test_the_files_alone_give_the_same_flag(printed):
@@ -75,4 +75,4 @@ def test_trained_as_usual_it_is_as_good_and_has_no_flag(printed):
     usual = printed[printed.index("right tags: ") :]
     assert "Flag (" not in usual
     assert "'flag'" not in usual
-    assert len(re.findall(r"^\d\.\d+  Leaks: .* follows negation", usual, re.MULTILINE)) == 3
+    assert len(re.findall(r"^\d\.\d+  Leaks: .* follows negation", usual, re.MULTILINE)) == 2

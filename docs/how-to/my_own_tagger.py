@@ -24,6 +24,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tallycell as tc
 
+torch.set_num_threads(1)  # so small a network is slower on two
+
 PRAISE, BLAME = ["good", "fine", "great", "lovely", "funny"], ["bad", "awful", "dull", "boring", "sad"]
 NEGATIONS = ["not", "n't"]
 PLAIN = "the a this that film plot cast music story was is looked felt and but very rather so ,".split()
@@ -228,6 +230,9 @@ for name, units in (("nothing", []), ("the flags", layer_0), ("as many others", 
     print("without {:<15} {:4.0%} right behind a negation, {:4.0%} elsewhere".format(name, *shares))
 
 # %% [markdown]
+# Without its flags the tagger reads behind a negation as if there had been none, and all but a few of its other tags stay
+# as they were. Without as many other units of the same layer it errs elsewhere, not there.
+#
 # ## The same from files
 #
 # You need not have the model's code. A state_dict and a list of the words are enough for the command line. tallycell
@@ -267,14 +272,14 @@ print(f"right tags: {(guess == tags)[opinions].float().mean():.1%}")
 
 other = tc.read_units(seen["lstm"], tokens=ids, quantities={"negation": negated}, vocabulary=VOCABULARY)
 print({role: count for role, count in other.roles().items() if count})
-for unit in other.followers("negation")[:3]:
+for unit in other.followers("negation")[:2]:
     print(f"{unit.label}  {unit.sentence}")
 
 # %% [markdown]
-# It tags as well. Cells follow the negation here too, but no cell keeps it: each is a *leaky integrator* that loses most
-# of what it holds within a few words and is written anew from h. The memory is a loop through h, not a cell, and the
-# reading does not call it a flag. So a role is a finding about how this network remembers, not only about what the task
-# needs.
+# It tags as well, and no unit is a flag. Cells follow the negation here too, but those that do so most closely do not
+# keep it: they are *leaky integrators*, which lose most of what they hold within a few words and are written anew from h.
+# The memory is a loop through h, not a cell. So a role is a finding about how this network remembers, not about what the
+# task needs.
 #
 # ## What to try next
 #

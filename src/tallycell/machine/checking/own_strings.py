@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tallycell.errors import InputError
 from tallycell.input import Input
 from tallycell.machine.checking.sampling import Distribution
 from tallycell.machine.counter_machine import FAIL
@@ -20,7 +21,7 @@ def own_strings(recogniser: Recogniser) -> Input:
     Raises
     ------
     InputError
-        If no machine can be extracted from it.
+        If no machine can be extracted from it, or the machine fails on every string.
 
     Examples
     --------
@@ -36,6 +37,8 @@ def own_strings(recogniser: Recogniser) -> Input:
     machine = extract_machine(recogniser).machine
     drawn = Distribution("geometric", MEAN).draw(machine, 4 * STRINGS, np.random.default_rng(SEED))
     alive = np.flatnonzero(Runner(machine).run(drawn).state != FAIL)[:STRINGS]
+    if not alive.size:
+        raise InputError("its own machine reads no string, so it needs something to read; give it a text or an array")
     order = np.array([recogniser.alphabet.index(symbol) for symbol in machine.alphabet])
     codes = [order[drawn[k]] for k in alive.tolist()]
     lengths = np.array([len(one) for one in codes])
