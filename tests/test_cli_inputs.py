@@ -136,7 +136,10 @@ def test_several_tables_are_a_sequence_each_as_if_read_alone(run, model, table, 
     subject = open_input(model, Source(array=[table, tmp_path / "short.csv"]))
     trace = same(subject, loaded, tc.open_table(loaded, table, tmp_path / "short.csv"))
     assert subject.given.name == "x.csv and 1 more"
-    assert subject.given.about == "300 x 2 x 2 (time, sequence, feature), 120 to 300 steps of each sequence"
+    assert (
+        subject.given.about
+        == "300 x 2 x 2 (time, sequence, feature): rain, wind; from 2001-01-01 to 2001-10-27, 120 to 300 steps of each sequence"
+    )
     alone = tc.record_trace(loaded, tc.open_table(loaded, tmp_path / "short.csv"))
     np.testing.assert_allclose(trace["c"].isel(sequence=1, time=slice(120)), alone["c"].isel(sequence=0), atol=1e-12)
     assert trace["c"].isel(sequence=1, time=120).isnull().all()
@@ -339,7 +342,7 @@ def test_a_unit_is_shown_with_dates_and_with_what_lies_beside(run, tmp_path):
     status, out, _ = run(*call)
     assert status == 0
     assert "slow store" in out
-    assert re.search(r"follows store\s+\(r = \+(1.00|0.9\d), one\s+unit of the cell is 6\.\d mm\)", out)
+    assert re.search(r"follows store\s+\(r = \+(1.00|0.9\d), one\s+unit of the cell is 7\.\d mm\)", out)
     assert re.search(r"forgets within 3\d\s+days", out)
     status, out, _ = run(*call, "--unit", "0.0")
     lines = out.splitlines()

@@ -93,7 +93,7 @@ def test_its_sentence_names_months_millimetres_and_the_weather_in_its_own_units(
 def test_the_season_is_right_and_the_amount_in_one_basin(printed):
     by_basin = {}
     for basin in (MAINE, PENNSYLVANIA):
-        snow, cell = by_basin[basin] = [_numbers(printed, f"{basin}, r = ", name) for name in ("snow", "cell")]
+        snow, cell = by_basin[basin] = [_numbers(printed, f"{basin}, r = ", f"{name}, mm") for name in ("snow", "cell")]
         assert len(snow) == len(cell) == 12
         assert cell.index(max(cell)) == 1  # February
         assert max(abs(value) for value in cell[4:10]) < 0.25 * max(cell)  # May to October
@@ -102,6 +102,13 @@ def test_the_season_is_right_and_the_amount_in_one_basin(printed):
     assert max(cell) == pytest.approx(max(snow), rel=0.4)
     snow, cell = by_basin[MAINE]
     assert [cell[k] / snow[k] for k in (1, 2)] == pytest.approx([1 / 3, 1 / 3], abs=0.12)  # February and March
+
+
+def test_the_cell_keeps_nearly_all_in_the_cold_and_a_third_in_summer(printed):
+    for basin in (MAINE, PENNSYLVANIA):
+        kept = _numbers(printed, f"{basin}, r = ", "kept, %")
+        assert [kept[0], kept[1], kept[11]] == pytest.approx([95] * 3, abs=4)  # December to February
+        assert kept[6:8] == pytest.approx([33, 33], abs=8)  # July and August
 
 
 def test_training_brings_the_cell_nearer_to_the_snow_and_much_was_there_before(printed):

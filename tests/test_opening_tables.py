@@ -14,9 +14,9 @@ import tallycell as tc
 from tallycell import memory
 from tallycell.errors import FormatError, InputError
 from tallycell.opening.tables import SUFFIXES, read_quantities, read_table, read_tables
-from tallycell.opening.times import notes_on_time, step_seconds
 from tallycell.reading.alignment import align_quantities
 from tallycell.scaling import Scaling, split_units
+from tallycell.trace.times import notes_on_time, step_seconds
 
 DAYS = pd.date_range("2001-02-26", periods=6, freq="D")
 TABLE = pd.DataFrame(

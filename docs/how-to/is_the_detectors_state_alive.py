@@ -5,10 +5,11 @@
 # next call. Two mistakes are easy to make in the program around it, and neither raises an error:
 #
 # - **The state is reset at each call.** The model is given zeros again and again.
-# - **The context is forgotten.** silero-vad wants the last 64 samples of the chunk before in front of each 512 new ones.
+# - **The context is forgotten.** silero-vad wants the last 64 samples of the chunk before in front of each 512 new
+#   ones.
 #
-# The quick answer: put a `tc.StateWatch` beside the call, and it warns of the first mistake. For the second, compare how
-# long the cells remember with how long they should. This page makes both mistakes with
+# The quick answer: put a `tc.StateWatch` beside the call, and it warns of the first mistake. For the second, compare
+# how long the cells remember with how long they should. This page makes both mistakes with
 # [silero-vad](https://github.com/snakers4/silero-vad) as published, on 15 seconds of speech.
 
 # %%
@@ -27,7 +28,7 @@ path = models / "silero-vad-6.2.3" / "silero_vad" / "data" / "silero_vad.onnx"
 wav = Path(__file__).parents[2] / "tests" / "data" / "demo-abouttotry.wav"
 if not path.is_file():
     raise SystemExit(
-        f"skipped: there is no {path}; unpack the package silero-vad 6.2.3 into the folder silero-vad-6.2.3 in {models} "
+        f"skipped: there is no {path}; unpack the package silero-vad 6.2.3 as silero-vad-6.2.3 in {models} "
         "(or set TALLYCELL_MODELS)"
     )
 if missing := [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]:
@@ -53,15 +54,15 @@ print(given)
 print(healthy)
 
 # %% [markdown]
-# Half of the cells hold on for a few calls only. A quarter remember most of a second or longer, and a few much longer: a
+# Half of the units forget within a few calls. A quarter remember most of a second or longer, and a few much longer: a
 # detector needs both, the sound of this instant and whether somebody has been speaking. *Forgets within 2.8 s* means
 # that after so long less than 37 % is left of what the cell held. It is this memory that a mistake in the caller
 # destroys.
 #
 # ## Three callers
 #
-# The same loop three times: right, with a reset, without the context. `StateWatch.observe` sees the state that each call
-# was given and the one that it returned. (The state of silero-vad is h and c, one behind the other.)
+# The same loop three times: right, with a reset, without the context. `StateWatch.observe` sees the state that each
+# call was given and the one that it returned. (The state of silero-vad is h and c, one behind the other.)
 
 # %%
 options = onnxruntime.SessionOptions()
@@ -132,15 +133,22 @@ after_reset = tc.read_units(tc.record_trace(lstm, alone).drop_vars("x"))
 cut_wrongly = tc.open_audio(model, wav, chunk=CHUNK, context=0)
 without_context = tc.read_units(tc.record_trace(model, cut_wrongly).drop_vars("x"), cut_wrongly)
 
-for name, reading in (
-    ("right", healthy), ("reset at each call", after_reset), ("without the context", without_context),
-):  # fmt: skip
-    half, most = (np.quantile([unit.memory for unit in reading.units], share) * 0.032 for share in (0.5, 0.75))
+for name, reading in {"right": healthy, "reset": after_reset, "without context": without_context}.items():
     roles = ", ".join(f"{count} {role}" for role, count in reading.roles().items() if count)
-    print(f"{name:<20} half of the units forget within {half:.2g} s, a quarter remember longer than {most:.2g} s")
-    print(f"{'':<20} {roles}; {len(reading.followers())} follow something that was measured")
+    print(f"{name}: {roles}")
+    if reading is not after_reset:
+        _, remembers = str(reading).split("How long it remembers\n")
+        print(remembers.splitlines()[0])
 
 # %% [markdown]
+# With the reset every unit is *memoryless*: what a cell kept from the step before is nothing, because nothing was
+# there. That line alone tells a dead state from a live one, from a trace, without the program that made it.
+#
+# Without the context it is the reverse. A quarter of the units forget nothing within the whole recording, and most
+# move so rarely that they are *unknown*: the detector is stuck with what it holds. So look at both ends. A memory of
+# one call is a state that is reset; a memory as long as the recording is a model that is not fed what it was trained
+# on.
+#
 # ## What to try next
 #
 # - Give StateWatch to your own loop. With h and c in two arrays: `watch.observe((h, c), (h_new, c_new))`. An LSTM that

@@ -7,9 +7,9 @@
 #
 # ## A tagger that has to remember
 #
-# The task: mark each opinion word as praise or blame. `good` is praise and `awful` is blame, unless `not` or `n't` stood
-# before it in the same sentence; then it is the other way round. The full stop ends the sentence and the negation with
-# it. Many words may stand between, so the network must remember.
+# The task: mark each opinion word as praise or blame. `good` is praise and `awful` is blame, unless `not` or `n't`
+# stood before it in the same sentence; then it is the other way round. The full stop ends the sentence and the
+# negation with it. Many words may stand between, so the network must remember.
 
 # %%
 import subprocess
@@ -28,7 +28,8 @@ torch.set_num_threads(1)  # so small a network is slower on two
 
 PRAISE, BLAME = ["good", "fine", "great", "lovely", "funny"], ["bad", "awful", "dull", "boring", "sad"]
 NEGATIONS = ["not", "n't"]
-PLAIN = "the a this that film plot cast music story was is looked felt and but very rather so ,".split()
+PLAIN = ["the", "a", "this", "that", "film", "plot", "cast", "music", "story", "was", "is", "looked", "felt"]
+PLAIN += ["and", "but", "very", "rather", "so", ","]
 VOCABULARY = ["<pad>", ".", *NEGATIONS, *PRAISE, *BLAME, *PLAIN]
 NOTHING, IS_BLAME, IS_PRAISE = 0, 1, 2  # the tags
 
@@ -139,8 +140,8 @@ model = train()
 # %% [markdown]
 # ## Record it while it runs
 #
-# `tc.capture(model)` changes nothing about the model: it copies what the LSTM reads and gives out, and computes the gates
-# afterwards. Run the model as you always do, here on 80 new texts of 25 to 40 words, padded and packed.
+# `tc.capture(model)` changes nothing about the model: it copies what the LSTM reads and gives out, and computes the
+# gates afterwards. Run the model as you always do, here on 80 new texts of 25 to 40 words, padded and packed.
 
 # %%
 draw = np.random.default_rng(1000)
@@ -230,8 +231,8 @@ for name, units in (("nothing", []), ("the flags", layer_0), ("as many others", 
     print("without {:<15} {:4.0%} right behind a negation, {:4.0%} elsewhere".format(name, *shares))
 
 # %% [markdown]
-# Without its flags the tagger reads behind a negation as if there had been none, and all but a few of its other tags stay
-# as they were. Without as many other units of the same layer it errs elsewhere, not there.
+# Without its flags the tagger reads behind a negation as if there had been none, and all but a few of its other tags
+# stay as they were. Without as many other units of the same layer it errs elsewhere, not there.
 #
 # ## The same from files
 #
@@ -277,9 +278,9 @@ for unit in other.followers("negation")[:2]:
 
 # %% [markdown]
 # It tags as well, and no unit is a flag. Cells follow the negation here too, but those that do so most closely do not
-# keep it: they are *leaky integrators*, which lose most of what they hold within a few words and are written anew from h.
-# The memory is a loop through h, not a cell. So a role is a finding about how this network remembers, not about what the
-# task needs.
+# keep it: they are *leaky integrators*, which lose most of what they hold within a few words and are written anew from
+# h. The memory is a loop through h, not a cell. So a role is a finding about how this network remembers, not about what
+# the task needs.
 #
 # ## What to try next
 #

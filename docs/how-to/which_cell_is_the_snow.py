@@ -218,30 +218,29 @@ print(textwrap.fill(cell.sentence, 110))
 #   snow.
 # - **The sign of a cell has no meaning.** Train again from another seed, and a cell may count the snow downwards; then
 #   r is negative, and it goes *down* when snow falls.
-# - **Leaks** and **forgets within ...**: it loses a part on every day, on average over the days on which it holds
-#   something. It is no perfect store.
+# - **Leaks** and **forgets within ...**: on the average of the year it loses a part on every day.
 #
-# Do not take the sentence's word for it. Here is the mean of each month, the cell in millimetres as its sentence has
-# them, counted from its August:
+# Do not take the sentence's word for it. Here is the mean of each month: the snow, the cell in millimetres as its
+# sentence has them and counted from its August, and how much of the cell the forget gate keeps from one day to the
+# next.
 
 # %%
-c = trace["c"].isel(layer=0, direction=0).sel(unit=cell.unit)
-per_unit = cell.follows.per_unit
+here = trace.isel(layer=0, direction=0).sel(unit=cell.unit)
+stores = xr.Dataset({"snow": quantities["snow"], "cell": here["c"] * cell.follows.per_unit, "kept": 100 * here["f"]})
 for basin in BASINS.values():
-    months = (
-        xr.Dataset({"snow": quantities["snow"], "cell": c * per_unit}).sel(sequence=basin).groupby("time.month").mean()
-    )
+    months = stores.sel(sequence=basin).groupby("time.month").mean()
     months["cell"] -= months["cell"].sel(month=8)
-    r = float(xr.corr(quantities["snow"].sel(sequence=basin), c.sel(sequence=basin)))
-    print(f"{basin}, r = {r:+.2f}, mm in the mean of each month")
-    print("       ", *(f"{name[:3]:>4}" for name in calendar.month_name[1:]))
-    for name in ("snow", "cell"):
-        print(f"   {name}", *(f"{value + 0.0:4.0f}" for value in months[name].to_numpy().round()))
+    r = float(xr.corr(stores["snow"].sel(sequence=basin), here["c"].sel(sequence=basin)))
+    print(f"{basin}, r = {r:+.2f}")
+    print("           ", *(f"{name[:3]:>4}" for name in calendar.month_name[1:]))
+    for name, units in {"snow": "mm", "cell": "mm", "kept": "%"}.items():
+        print(f"   {name}, {units:<2}", *(f"{value + 0.0:4.0f}" for value in months[name].to_numpy().round()))
 
 # %% [markdown]
-# The season is right, and in Marsh Creek the amount. In Maine the cell stops at a third of the snow of late winter:
-# what is written leaks away, and two years did not teach this network how deep snow can lie. You would not see that in
-# r.
+# The season is right, and in Marsh Creek the amount. The cell keeps about 95 % a day in the cold and a third in summer:
+# it is a store in winter only, and the sentence, which averages over the year, calls it a leak. In Maine it stops at a
+# third of the snow of late winter, since what is written leaks away: two years did not teach this network how deep snow
+# can lie. You would not see that in r.
 #
 # ## Was it learned, and is it used?
 #

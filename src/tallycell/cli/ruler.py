@@ -12,8 +12,8 @@ from tallycell.input import Input
 from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, SEQUENCE, TIME, UNIT
 from tallycell.reading import UnitReading, read_events
 from tallycell.reading.alignment import align_quantities
-from tallycell.reading.clock import SECONDS
 from tallycell.reading.page import UNICODE, Glyphs, glyphs_for
+from tallycell.trace.times import SECONDS, say_time, times_of
 from tallycell.wording import shown
 
 LINES = 6  # blocks in the window that is shown
@@ -163,14 +163,12 @@ def _quantities(given: Input, one: xr.Dataset) -> dict[str, np.ndarray]:
 
 def _labels(one: xr.Dataset, given: Input, size: int) -> list[str]:
     """Name each step: by its date, its seconds, or its number."""
-    time = one[TIME].to_numpy()
-    time = time[0] if time.ndim == 2 else time
-    if np.issubdtype(time.dtype, np.datetime64):
-        whole_days = (time == time.astype("datetime64[D]")).all()
-        return [str(date.astype("datetime64[D]" if whole_days else "datetime64[m]")) for date in time[:size]]
-    scale = SECONDS.get(str(one[TIME].attrs.get("units", "")))
-    if scale is not None:
-        return [f"{value * scale:.2f} s" for value in time[:size].tolist()]
+    times = times_of(one)
+    if times is not None:
+        values = np.atleast_2d(times.to_numpy())[0, :size]
+        if times.dtype.kind == "M":
+            return [say_time(value) for value in values]
+        return [f"{value * SECONDS[times.attrs['units']]:.2f} s" for value in values.tolist()]
     if given.step_seconds is not None:
         return [f"{t * given.step_seconds:.2f} s" for t in range(size)]
     return [f"step {t:,}" for t in range(size)]

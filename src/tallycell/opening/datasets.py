@@ -16,7 +16,7 @@ from tallycell.loaders.keras.hdf5 import open_hdf5
 from tallycell.memory import require_memory
 from tallycell.names import SEQUENCE, TIME
 from tallycell.opening.dates import in_nanoseconds, require_rising
-from tallycell.opening.times import DATES, NUMBERS, SECONDS
+from tallycell.trace.times import DATES, NUMBERS, SECONDS
 from tallycell.wording import listed, one_line, quoted
 
 if TYPE_CHECKING:

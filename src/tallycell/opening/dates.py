@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 from tallycell.errors import InputError
 from tallycell.memory import require_memory
-from tallycell.opening.times import say_time
+from tallycell.trace.times import say_time
 from tallycell.wording import quoted
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from tallycell.names import FEATURE, SEQUENCE, TIME
 from tallycell.opening.choosing import as_loaded, choose_lstm, in_order_of, state_of
 from tallycell.opening.scale_file import read_scale
 from tallycell.opening.tables import LEFT_OUT, UNITS, read_quantities, read_tables
-from tallycell.opening.times import SECONDS, notes_on_time, step_seconds
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 from tallycell.scaling import Scaling, split_units
 from tallycell.trace.inputs import as_array
-from tallycell.wording import listed, quoted
+from tallycell.trace.times import SECONDS, notes_on_time, say_time, step_seconds, times_of
+from tallycell.wording import MOST_LISTED, listed, quoted, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,6 +185,13 @@ def _names_of(x: "np.ndarray | xr.DataArray") -> list[str] | None:
 
 def _say_shape(x: "np.ndarray | xr.DataArray", lengths: np.ndarray | None) -> str:
     shape = f"{' x '.join(map(str, x.shape))} ({', '.join(dims_of(x))})"
+    if names := _names_of(x):
+        shape += (
+            f": {', '.join(shown(name) for name in names[:MOST_LISTED])}{', ...' if len(names) > MOST_LISTED else ''}"
+        )
+    times = None if isinstance(x, np.ndarray) else times_of(x)
+    if times is not None and times.dtype.kind == "M" and times.size:
+        shape += f"; from {say_time(times.min().to_numpy())} to {say_time(times.max().to_numpy())}"
     if lengths is None or len(set(lengths.tolist())) == 1:
         return shape
     return f"{shape}, {lengths.min():,} to {lengths.max():,} steps of each sequence"

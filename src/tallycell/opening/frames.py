@@ -11,8 +11,8 @@ from tallycell.errors import FormatError, InputError, MissingExtraError, Tallyce
 from tallycell.memory import require_memory
 from tallycell.names import TIME
 from tallycell.opening.dates import is_date, read_dates, require_rising
-from tallycell.opening.times import SECONDS
 from tallycell.scaling import split_units
+from tallycell.trace.times import SECONDS
 from tallycell.wording import listed, one_line, quoted
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from tallycell.errors import InputError
 from tallycell.memory import require_memory
 from tallycell.names import FEATURE, SEQUENCE, TIME
-from tallycell.opening.times import DATES, NUMBERS
+from tallycell.trace.times import DATES, NUMBERS
 from tallycell.wording import quoted
 
 if TYPE_CHECKING:

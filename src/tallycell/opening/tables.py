@@ -17,8 +17,8 @@ from tallycell.opening.datasets import read_netcdf, read_zarr
 from tallycell.opening.dates import in_nanoseconds, require_rising
 from tallycell.opening.frames import read_csv, read_parquet
 from tallycell.opening.padding import pad_tables
-from tallycell.opening.times import say_time
 from tallycell.scaling import split_units
+from tallycell.trace.times import say_time
 from tallycell.wording import listed, quoted
 
 if TYPE_CHECKING:

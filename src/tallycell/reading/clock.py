@@ -7,10 +7,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from tallycell.names import TIME
+from tallycell.trace.times import step_seconds, times_of
 
 LOSSLESS = 10_000.0  # steps: what keeps longer is not said to forget
-FEWEST_REGULAR = 0.99  # share of the steps that must have the same length for it to be the length of a step
 UNITS = (("year", 365.25 * 86_400), ("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
 FILLS = 0.25  # of the largest mean change of a month (or hour): with less it neither fills nor empties
 MOST_STRETCHES = 2  # of the year (the day), in which something fills: more is no season
@@ -18,7 +17,6 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
-SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3}
 
 
 def say_number(value: float) -> str:
@@ -106,29 +104,15 @@ class Clock:
 
 
 def clock_of(trace: xr.Dataset, sequence: np.ndarray, position: np.ndarray) -> Clock:
-    """Find out when the steps of a trace happen, at the steps given by sequence and position in time.
-
-    ``time`` may be dates or, with the attribute ``units`` of "s", seconds; one index, or one a sequence.
-    """
-    time = trace[TIME]
-    values = time.transpose(..., TIME).to_numpy()
-    rows = np.broadcast_to(values, (int(trace.sizes.get("sequence", 1)), values.shape[-1]))
-    if np.issubdtype(values.dtype, np.datetime64):
-        apart = np.diff(rows, axis=1) / np.timedelta64(1, "s")
-        return Clock(_regular(apart), rows[sequence, position])
-    if (scale := SECONDS.get(str(time.attrs.get("units", "")))) is not None:
-        return Clock(_regular(np.diff(rows.astype(float), axis=1) * scale))
-    return Clock()
-
-
-def _regular(apart: Float[np.ndarray, "sequence step"]) -> float | None:
-    """Seconds between most steps, or None where they are not alike."""
-    known = apart[np.isfinite(apart)]
-    if not known.size:
-        return None
-    usual = float(np.median(known))
-    alike = np.abs(known - usual) <= 1e-3 * abs(usual)
-    return usual if usual > 0 and alike.mean() >= FEWEST_REGULAR else None
+    """Find out when the steps of a trace happen, at the steps given by sequence and position in time."""
+    times = times_of(trace)
+    if times is None:
+        return Clock()
+    dates = None
+    if times.dtype.kind == "M":
+        values = times.to_numpy()
+        dates = values[position] if values.ndim == 1 else values[sequence, position]
+    return Clock(step_seconds(trace), dates)
 
 
 def counted(value: float, name: str) -> str:

@@ -37,7 +37,7 @@ def say_time(time: Any) -> str:
     return text.removesuffix("T00:00:00").replace("T", " ")
 
 
-def step_seconds(x: "xr.DataArray") -> float | None:
+def step_seconds(x: "xr.DataArray | xr.Dataset") -> float | None:
     """Give the length of a step of an input, in seconds.
 
     Parameters
@@ -106,7 +106,7 @@ def notes_on_time(x: "xr.DataArray") -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _times(x: "xr.DataArray") -> "xr.DataArray | None":
+def times_of(x: "xr.DataArray | xr.Dataset") -> "xr.DataArray | None":
     """Give the times that are known, as (time,) or (sequence, time)."""
     for name in (DATES, NUMBERS, TIME):
         if name in x.coords and TIME in x[name].dims and x[name].dtype.kind in "Mfiu":
@@ -115,9 +115,9 @@ def _times(x: "xr.DataArray") -> "xr.DataArray | None":
     return None
 
 
-def _steps(x: "xr.DataArray") -> "Float[np.ndarray, 'sequence step'] | None":
+def _steps(x: "xr.DataArray | xr.Dataset") -> "Float[np.ndarray, 'sequence step'] | None":
     """Give the length of each step in seconds; NaN beyond the end of a sequence."""
-    times = _times(x)
+    times = times_of(x)
     if times is None or times.sizes[TIME] < 2:
         return None
     steps = np.diff(np.atleast_2d(times.to_numpy()), axis=-1)
@@ -135,7 +135,7 @@ def _is_same(steps: np.ndarray, usual: float) -> np.ndarray:
 
 def _place(x: "xr.DataArray", which: np.ndarray) -> str:
     """Say after which time the first of some steps comes, and in which sequence if there are several."""
-    times = _times(x)
+    times = times_of(x)
     assert times is not None  # or there would be no steps
     sequence, step = (int(k[0]) for k in np.nonzero(which))
     text = f"after {say_time(np.atleast_2d(times.to_numpy())[sequence, step])}"
