@@ -137,8 +137,8 @@ def test_several_tables_are_a_sequence_each_as_if_read_alone(run, model, table, 
     trace = same(subject, loaded, tc.open_table(loaded, table, tmp_path / "short.csv"))
     assert subject.given.name == "x.csv and 1 more"
     assert (
-        subject.given.about
-        == "300 x 2 x 2 (time, sequence, feature): rain, wind; from 2001-01-01 to 2001-10-27, 120 to 300 steps of each sequence"
+        subject.given.about == "300 x 2 x 2 (time, sequence, feature): rain, wind; from 2001-01-01 to 2001-10-27, "
+        "120 to 300 steps of each sequence"
     )
     alone = tc.record_trace(loaded, tc.open_table(loaded, tmp_path / "short.csv"))
     np.testing.assert_allclose(trace["c"].isel(sequence=1, time=slice(120)), alone["c"].isel(sequence=0), atol=1e-12)

@@ -146,11 +146,8 @@ model = train()
 # %%
 draw = np.random.default_rng(1000)
 texts = [write_words(draw, draw.integers(25, 41)) for _ in range(80)]
-ids, tags, lengths = (
-    padded(map(to_numbers, texts)),
-    padded(map(tag, texts)),
-    torch.tensor([len(text) for text in texts]),
-)
+ids, tags = padded(map(to_numbers, texts)), padded(map(tag, texts))
+lengths = torch.tensor([len(text) for text in texts])
 
 with torch.no_grad(), tc.capture(model) as seen:
     guess = model(ids, lengths).argmax(-1)
@@ -201,7 +198,8 @@ print(" ".join(f"{word} {value:+.1f}" for word, value in zip(text, cell[texts.in
 # %% [markdown]
 # A *flag* is a cell that takes two values. One step sets it, another clears it, and between them it keeps. Nobody told
 # the reading that this task has a negation: *set at 'not' and "n't"; cleared at '.'* is what the trained cell does.
-# "Forgets within" counts the full stops: what the cell holds is gone when its sentence is.
+# *Forgets within* so many steps means that the cell keeps, on average over all words, as long as that, full stops
+# included: what it holds is gone when its sentence is.
 #
 # Several units carry the flag: the network has room for more than one copy. All of them read forwards. They must, for a
 # negation counts only for what comes after it.

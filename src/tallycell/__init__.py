@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tallycell.activations import activation, register_activation
+    from tallycell.errors import FormatError, InputError, ParameterError, TallycellError, TraceError
     from tallycell.input import Input
     from tallycell.layout import Layout
     from tallycell.loaders import Tapped, load, save, tap, to_keras_weights, to_onnx
@@ -33,17 +34,22 @@ __all__ = [
     "LSTM",
     "Activations",
     "CounterMachine",
+    "FormatError",
     "Hold",
     "Input",
+    "InputError",
     "LSTMParameters",
     "LSTMState",
     "Layout",
+    "ParameterError",
     "Recogniser",
     "Record",
     "StateWarning",
     "StateWatch",
     "Stream",
+    "TallycellError",
     "Tapped",
+    "TraceError",
     "activation",
     "capture",
     "check_machine",
@@ -74,6 +80,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "TraceError": "errors",
+    "TallycellError": "errors",
+    "ParameterError": "errors",
+    "InputError": "errors",
+    "FormatError": "errors",
     "activation": "activations",
     "register_activation": "activations",
     "Input": "input",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise, product
 
 import numpy as np
@@ -68,27 +69,43 @@ class Cell:
         before[self.start[:-1]] = self.c_0
         return before
 
+    @cached_property
+    def held(self) -> Float[np.ndarray, " step"]:
+        """Give what the cell holds before each step: how far it stands from where it rests.
+
+        It rests where forgetting brings it: the mean of c over the steps, each by the share it forgets. That is 0 in a
+        cell that is reset to nothing, and elsewhere what it is written without end while it forgets.
+        """
+        forgets = 1 - self._kept
+        total = float(forgets.sum())
+        rest = float(forgets @ self.c) / total if total > 0 else 0.0
+        held: np.ndarray = np.abs(self.before() - rest)
+        return held
+
+    @cached_property
+    def _kept(self) -> Float[np.ndarray, " step"]:
+        """Share of the cell that each step keeps. An f above 1 (a relu gate) grows; it forgets nothing."""
+        kept: np.ndarray = np.clip(np.abs(self.f), LEAST_KEPT, 1.0)
+        return kept
+
     def time_constant(self, kept: Bool[np.ndarray, " step"]) -> float:
-        """Count the steps after which all but 1/e is forgotten, at the geometric mean of f over the steps that keep.
+        """Count the steps in which the cell forgets what it holds down to 1/e, over the steps that are said to keep.
 
         0 if no step keeps, infinite if nothing is lost.
         """
-        # An f above 1 (a relu gate) grows; it forgets nothing.
-        f = np.clip(self.f[kept], LEAST_KEPT, 1.0)
-        rate = -float(np.mean(np.log(f))) if f.size else math.inf
-        return math.inf if rate == 0 else 1 / rate
+        held = self.held[kept]
+        total, lost = float(held.sum()), -float(held @ np.log(self._kept[kept]))
+        return 0.0 if total == 0 else math.inf if lost <= 0 else total / lost
 
     def memory(self) -> float:
-        """Count the steps in which the cell forgets what it held down to 1/e, on average, resets included.
+        """Count the steps in which the cell forgets what it holds down to 1/e, on average, resets included.
 
-        sum |c before| / sum |c before| min(-ln f, 1): a step forgets at most all, and what is not there cannot be
-        forgotten. A cell that keeps 0.7 a step has 2.8 steps; one that counts to 40 and is reset has 20, the steps that
-        it carries on average; one that is never reset and loses nothing infinitely many.
+        sum held / sum held min(-ln f, 1): a step forgets at most all, and what is not there cannot be forgotten. A cell
+        that keeps 0.7 a step has 2.8 steps; one that counts to 40 and is reset has 20, the steps that it carries on
+        average; one that is never reset and loses nothing infinitely many.
         """
-        held = np.abs(self.before())
-        lost = np.minimum(-np.log(np.clip(np.abs(self.f), LEAST_KEPT, 1.0)), 1.0)
-        forgotten = float(held @ lost)
-        return math.inf if forgotten == 0 else float(held.sum()) / forgotten
+        forgotten = float(self.held @ np.minimum(-np.log(self._kept), 1.0))
+        return math.inf if forgotten <= 0 else float(self.held.sum()) / forgotten
 
     def movements(self) -> float:
         """Count how often the cell is moved: the effective number of its writes, or of its losses if that is more.

@@ -37,7 +37,8 @@ def is_comparable(values: BySequence, pairs: int, lengths: np.ndarray) -> bool:
     sequences = len(lengths)
     first = values[: (sequences + 1) // 2] if sequences > 1 else values[:, : lengths[0] // 2]
     in_first = values_within(first, lengths[: len(first)])
-    movements = values_within(values[:, MOVEMENT:] - values[:, :-MOVEMENT], np.maximum(lengths - MOVEMENT, 0))
+    known = np.isfinite(values) & (np.arange(values.shape[1]) < lengths[:, np.newaxis])
+    movements = sum(len(movement_of(np.flatnonzero(row))[0]) for row in known)
     return (
         pairs >= FEWEST_PAIRS
         and min(in_first, pairs - in_first) >= FEWEST_PAIRS // 2  # chosen on one half, quoted on the other
@@ -86,6 +87,24 @@ class Follows:
     units: str = ""
 
 
+def movement_of(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair each step at which a quantity is known with the next one that is at least ``MOVEMENT`` steps later.
+
+    Returns
+    -------
+    tuple
+        The later steps, and the earlier ones.
+
+    Examples
+    --------
+    >>> [steps.tolist() for steps in movement_of(np.array([0, 5, 10, 20]))]
+    [[10, 20, 20], [0, 5, 10]]
+    """
+    after = np.searchsorted(known, known + MOVEMENT)
+    there = after < len(known)
+    return known[after[there]], known[there]
+
+
 def find_followed(
     cell: Cell, quantities: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
 ) -> Follows | None:
@@ -113,6 +132,9 @@ def find_followed(
     if abs(by_lag[lag]) < abs(at_once[name]) + WORTH_A_LAG:
         lag = 0
     correlation, per_unit = _at_lag(cell, quantity, lag, quoted_on)
+    without = _at_lag(cell, quantity, 0, quoted_on)
+    if lag and abs(correlation) < abs(without[0]) + WORTH_A_LAG:  # the lag was chance
+        lag, (correlation, per_unit) = 0, without
     if abs(correlation) < FOLLOWS or correlation * at_once[name] <= 0:
         return None
     if not _moves_along(cell, quantity, lag, correlation):
@@ -147,16 +169,15 @@ def _moves_along(cell: Cell, quantity: Float[np.ndarray, " step"], lag: int, cor
     Two random walks are correlated by 0.5 in four of ten pairs, their movements are not. Movements that overlap do not
     count as independent.
     """
-    late = np.concatenate(
-        [
-            np.arange(begin + MOVEMENT + max(lag, 0), end + min(lag, 0))
-            for begin, end in itertools.pairwise(cell.start.tolist())
-        ]
-    )
-    moved = [
-        values[late - behind] - values[late - behind - MOVEMENT] for values, behind in ((cell.c, 0), (quantity, lag))
-    ]
-    chance = math.sqrt(MOVEMENT / max(int(np.isfinite(moved[1]).sum()), 1))
+    late, early = [], []
+    for begin, end in itertools.pairwise(cell.start.tolist()):
+        ends, begins = movement_of(begin + np.flatnonzero(np.isfinite(quantity[begin:end])))
+        within = (begins + lag >= begin) & (ends + lag < end)
+        late.append(ends[within])
+        early.append(begins[within])
+    ends, begins = np.concatenate(late), np.concatenate(early)
+    moved = [cell.c[ends + lag] - cell.c[begins + lag], quantity[ends] - quantity[begins]]
+    chance = math.sqrt(MOVEMENT / max(len(ends), 1))
     return math.copysign(1, correlation) * _regression(*moved)[0] > ABOVE_CHANCE * chance
 
 

@@ -15,6 +15,7 @@ import xarray as xr
 
 from tallycell.names import GATES
 from tallycell.parameters import LSTMParameters
+from tallycell.reading.following import Follows
 from tallycell.reading.roles import ROLES
 from tallycell.reading.saturation import read_saturation, saturated_share
 from tallycell.trace import Record, record_trace
@@ -37,6 +38,8 @@ class NothingLearned:
         Share of the units that have each role.
     median_r2
         Median R² of the tallies that are quoted; NaN where none could be tested.
+    follows
+        By known quantity, the largest correlation, without its sign, of a unit that follows it.
     draws, units
         How many networks, and how many units were read in each.
     """
@@ -44,6 +47,7 @@ class NothingLearned:
     saturated: float
     roles: Mapping[str, float]
     median_r2: float
+    follows: Mapping[str, float]
     draws: int
     units: int
 
@@ -52,7 +56,7 @@ class NothingLearned:
 
         Examples
         --------
-        >>> nothing = NothingLearned(0.3, {"counter": 0.5, "flag": 0.0}, 0.9, 3, 64)
+        >>> nothing = NothingLearned(0.3, {"counter": 0.5, "flag": 0.0}, 0.9, {}, 3, 64)
         >>> nothing.no_sign_of_learning({"counter": 0.5, "flag": 0.1})
         ('counter',)
         """
@@ -86,7 +90,7 @@ def shuffled(parameters: LSTMParameters, seed: int) -> LSTMParameters:
 def read_nothing_learned(
     model: object,
     given: Any,
-    read_roles: Callable[[xr.Dataset], list[tuple[str, float]]],
+    read_roles: Callable[[xr.Dataset], list[tuple[str, float, Follows | None]]],
     *,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -98,7 +102,7 @@ def read_nothing_learned(
     model, given
         As :func:`~tallycell.trace.record_trace` takes them.
     read_roles
-        Role and R² of each unit of a trace.
+        Role and R² of each unit of a trace, and what it follows.
     seed
         Of the shuffling.
     progress
@@ -106,16 +110,21 @@ def read_nothing_learned(
     """
     parameters = read_model(model, getattr(given, "lstm", None)).parameters
     chosen = np.unique(np.linspace(0, parameters.hidden_size - 1, MOST_UNITS).round().astype(int)).tolist()
-    saturated, found = [], []
+    saturated: list[float] = []
+    found: list[tuple[str, float, Follows | None]] = []
     for k in range(DRAWS):
         trace = record_trace(shuffled(parameters, seed + k), given, record=Record((*GATES, "c"), units=chosen))
         saturated.append(float(saturated_share(read_saturation(trace)).mean()))
         found += read_roles(trace)
         if progress is not None:
             progress(k + 1, DRAWS)
-    counts = Counter(role for role, _ in found)
-    r2 = [value for _, value in found if np.isfinite(value)]
+    counts = Counter(role for role, _, _ in found)
+    r2 = [value for _, value, _ in found if np.isfinite(value)]
+    along: dict[str, float] = {}
+    for *_, follows in found:
+        if follows is not None:
+            along[follows.quantity] = max(along.get(follows.quantity, 0.0), abs(follows.correlation))
     return NothingLearned(
         float(np.mean(saturated)), {role: counts[role] / len(found) for role in ROLES},
-        float(np.median(r2)) if r2 else float("nan"), DRAWS, len(found) // DRAWS,
+        float(np.median(r2)) if r2 else float("nan"), along, DRAWS, len(found) // DRAWS,
     )  # fmt: skip

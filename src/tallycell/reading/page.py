@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallycell.html_table import html_table
+from tallycell.reading.clock import counted
 from tallycell.reading.saturation import HIDDEN_OF_C, saturated_share
 from tallycell.reading.sentences import say_followed
 from tallycell.reading.triggers import Trigger
@@ -203,7 +204,14 @@ def _followed(reading: "Reading", top: int) -> list[RenderableType]:
     leaders = {unit.label for unit in reading.leaders().values()}
     chosen = [unit for k, unit in enumerate(ranked) if k < top or unit.label in leaders]
     lines = [Text(f"  {unit.label:>6}  {say_followed(unit.follows, reading.clock)}") for unit in chosen]
-    rest = [Text(f"  and {len(ranked) - len(chosen):,} more units")] if len(ranked) > len(chosen) else []
+    rest = [Text(f"  and {counted(len(ranked) - len(chosen), 'more unit')}")] if len(ranked) > len(chosen) else []
+    if reading.nothing_learned is not None:
+        best = reading.nothing_learned.follows
+        named = {unit.follows.quantity for unit in ranked if unit.follows is not None}
+        there = ", ".join(f"{shown(name)} {best[name]:.2f}" for name in reading.pairs if name in named & best.keys())
+        notes.insert(
+            0, Text(f"  Largest |r| where nothing is learned: {there or 'none is followed there'}.", style="dim")
+        )
     return [_heading("What is followed best"), *lines, *rest, *notes]
 
 

@@ -78,6 +78,17 @@ def say_followed(follows: Follows | None, clock: Clock) -> str:
     return f"follows {shown(follows.quantity)} ({', '.join(said)})"
 
 
+def say_share(share: float) -> str:
+    """Say a share in whole percent, one that would be 0 by rounding as what it is.
+
+    Examples
+    --------
+    >>> say_share(0.456), say_share(0.003), say_share(0)
+    ('46%', 'under 1%', '0%')
+    """
+    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
 def _opening(told: Told) -> str:
     if told.role == "flag":
         return _flag(told)
@@ -112,8 +123,10 @@ def _say_at(triggers: tuple[Trigger, ...], rate: float) -> str:
         return f" at {_and(sure)}"
     if triggers and triggers[0].share >= WORTH_SAYING:
         best = triggers[0]
-        return f", most often at {best.stimulus} ({best.share:.0%} of them, {best.chance:.0%} of all steps)"
-    return f" at {rate:.0%} of the steps"
+        return (
+            f", most often at {best.stimulus} ({say_share(best.share)} of them, {say_share(best.chance)} of all steps)"
+        )
+    return f" at {say_share(rate)} of the steps"
 
 
 def _flag(told: Told) -> str:

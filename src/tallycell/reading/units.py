@@ -3,10 +3,11 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -38,6 +39,7 @@ from tallycell.reading.triggers import (
 )
 from tallycell.trace.schema import whole
 
+T = TypeVar("T")
 AT_ONCE = 8  # cells taken from a trace for each worker: all at once would be several times the trace
 
 
@@ -143,18 +145,16 @@ def read_units(
     total = trace.sizes[LAYER] * trace.sizes[DIRECTION] * trace.sizes[UNIT]
     units: list[UnitReading] = []
     around: dict[str, _Surroundings] = {}
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for direction, cells in itertools.groupby(iterate_cells(trace), lambda cell: cell.direction):
             if direction not in around:
                 around[direction] = _surroundings(
                     trace, direction, by_sequence, known, units_of(quantities), step_seconds
                 )  # fmt: skip
-            while some := tuple(itertools.islice(cells, AT_ONCE * workers)):
-                for unit in pool.map(lambda cell, here=around[direction]: _read_cell(cell, here), some):
-                    units.append(unit)
-                    if progress is not None:
-                        progress(len(units), total)
+            for unit in _some_at_once(pool, partial(_read_cell, around=around[direction]), cells):
+                units.append(unit)
+                if progress is not None:
+                    progress(len(units), total)
     nothing = None
     if model is not None:
         nothing = read_nothing_learned(
@@ -169,16 +169,22 @@ def read_units(
 
 def _read_roles(
     trace: xr.Dataset, known: Mapping[str, np.ndarray], *, amounts: bool
-) -> list[tuple[str, float]]:  # fmt: skip
-    """Role and R² of each unit of a trace, without what its sentence would need besides."""
+) -> list[tuple[str, float, Follows | None]]:  # fmt: skip
+    """Give role and R² of each unit of a trace, and what it follows, without what its sentence would need besides."""
 
-    def judged(cell: Cell) -> tuple[str, float]:
+    def judged(cell: Cell) -> tuple[str, float, Follows | None]:
         sequence, position = order_of_reading(trace, cell.direction)
         one = _judge(cell, {name: values[sequence, position] for name, values in known.items()}, {}, amounts)
-        return one.role, one.tally.r2
+        return one.role, one.tally.r2, one.follows
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(judged, iterate_cells(trace)))
+        return list(_some_at_once(pool, judged, iterate_cells(trace)))
+
+
+def _some_at_once(pool: ThreadPoolExecutor, read: Callable[[Cell], T], cells: Iterator[Cell]) -> Iterator[T]:
+    """Read cells side by side, in their order; so few are taken at once that they are small beside the trace."""
+    while some := tuple(itertools.islice(cells, AT_ONCE * (os.cpu_count() or 1))):
+        yield from pool.map(read, some)
 
 
 def _surroundings(

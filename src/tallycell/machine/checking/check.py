@@ -56,11 +56,15 @@ class Counted:
     differing: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
-        said = f"{self.alike:,} of {self.strings:,} strings alike, {self.steps_alike:,} of {self.steps:,} steps"
+        said = (
+            f"they agree on {self.alike:,} of {self.strings:,} strings, at {self.steps_alike:,} of {self.steps:,} steps"
+        )
         if self.bound is not None:
-            said += f"; fidelity at least {self.bound:.2%} ({CONFIDENCE:.0%}, Clopper-Pearson)"
+            said += (
+                f", so on at least {self.bound:.2%} of all such strings ({CONFIDENCE:.0%} confidence, Clopper-Pearson)"
+            )
         if self.differing is not None:
-            said += f"; first difference after {_quoted(self.differing)}"
+            said += f"; they first differ after {_quoted(self.differing)}"
         return f"{said}: {self.text}"
 
 
@@ -117,17 +121,21 @@ class Check:
 
     def __str__(self) -> str:
         e, s = self.exhaustive, self.searched
-        lines = [f"exhaustive  to length {e.length}: {e.alike:,} of {e.strings:,} strings alike"]
+        lines = ["machine and network agree on a string if they decide alike after each of its symbols"]
+        lines.append(
+            f"exhaustive  they agree on {e.alike:,} of {e.strings:,} strings, all those of up to {e.length} symbols"
+        )
         if e.first_difference is not None:
-            lines[0] += f"; first difference after {_quoted(e.first_difference)}"
+            lines[-1] += f"; they first differ after {_quoted(e.first_difference)}"
         lines += [f"sampled     {one}" for one in self.sampled]
         lines += [f"counted     {one}" for one in self.counted]
         if s.symbols is None:
             lines.append(
-                f"searched    no difference in {s.strings:,} strings of repeated loops, to {s.longest:,} symbols"
+                f"searched    no difference is found in {s.strings:,} strings that repeat a loop of the machine, of up to "
+                f"{s.longest:,} symbols"
             )
         else:
-            lines.append(f"searched    a difference at {s.symbols:,} symbols: {s.text}")
+            lines.append(f"searched    they differ after {s.symbols:,} symbols of {s.text}")
         if self.first_failure is not None:
             lines.append(f"searched    {self.first_failure}")
         first, *rest = str(self.horizon).splitlines()
@@ -135,7 +143,7 @@ class Check:
         if self.first_difference is None:
             lines.append("no difference was seen")
         else:
-            lines.append(f"first difference seen: at {self.first_difference:,} symbols, after {self.differing}")
+            lines.append(f"they first differ after {self.first_difference:,} symbols: {self.differing}")
         return "\n".join(lines)
 
 
@@ -198,10 +206,10 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
     counted = []
     near = near_misses([drawn[k] for k in worthy(machine, drawn)[:samples]], len(machine.alphabet), rng)
     if near:
-        counted.append(_counted(both, near, "near misses, one symbol replaced, inserted or deleted"))
+        counted.append(_counted(both, near, "near misses, with one symbol replaced, inserted or deleted"))
     if strings is not None:
         own = [np.array(machine.encode(string), np.int32) for string in strings]
-        counted.append(_counted(both, own, "your own"))
+        counted.append(_counted(both, own, "your own strings"))
     return Check(
         check_all(both, _affordable(length, len(machine.alphabet))),
         tuple(sampled),

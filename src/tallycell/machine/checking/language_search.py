@@ -33,10 +33,11 @@ class FirstFailure:
     largest: int
 
     def __str__(self) -> str:
-        how = f"every n to {min(EACH, self.largest)}, then doubling and bisection; near misses included"
+        how = f"tried was every n to {min(EACH, self.largest)}, then by doubling and bisection, with near misses"
         if self.n is None:
-            return f"no failure to n = {self.largest:,} ({how})"
-        return f"first failure at n = {self.n:,}, of {'the member' if self.member else 'a near miss'} ({how})"
+            return f"no failure is found to n = {self.largest:,} ({how})"
+        which = "the string itself" if self.member else "a near miss"
+        return f"the first failure is found at n = {self.n:,}, on {which} ({how})"
 
 
 def search_failure(both: SideBySide, language: Language, *, longest: int, rng: np.random.Generator) -> FirstFailure:

@@ -40,7 +40,7 @@ class Distribution:
     Examples
     --------
     >>> print(Distribution("uniform", 20, "legal"))
-    lengths uniform from 1 to 39, symbols uniform among those the machine does not fail on
+    lengths uniform from 1 to 39, symbols uniform among those on which the machine does not fail
     """
 
     lengths: Lengths = "geometric"
@@ -85,7 +85,7 @@ class Distribution:
         lengths = f"geometric with mean {self.mean:g}"
         if self.lengths == "uniform":
             lengths = f"uniform from 1 to {int(2 * self.mean) - 1}"
-        among = "those the machine does not fail on" if self.symbols == "legal" else "all"
+        among = "those on which the machine does not fail" if self.symbols == "legal" else "all"
         return f"lengths {lengths}, symbols uniform among {among}"
 
 

@@ -60,8 +60,8 @@ class LoopString:
         """Put the string into words."""
         word = ["".join(alphabet[code] for code in part) for part in (self.begin, self.up, self.down)]
         said = [quoted(word[0])] if word[0] else []
-        said.append(f"{times:,} × {quoted(word[1])}")
-        return " then ".join([*said, f"{self._downs(times):,} × {quoted(word[2])}"] if self.down else said)
+        said.append(f"{times:,} times {quoted(word[1])}")
+        return " then ".join([*said, f"{self._downs(times):,} times {quoted(word[2])}"] if self.down else said)
 
 
 @dataclass(frozen=True)

@@ -123,8 +123,8 @@ def _worst(recorded: Recorded, situations: np.ndarray, faults: _Faults, cell: in
     layer, unit = divmod(cell, recorded.net.parameters.hidden_size)
     amount = float(amounts[at])
     text = (
-        f"layer {layer} unit {unit}: {_blame(faults.gate, value, amount, longest(recorded))}; on {quoted(symbol)} "
-        f"after the cells had exposed {situation}, {int(same.sum()):,} steps"
+        f"layer {layer} unit {unit}: {_blame(faults.gate, value, amount, longest(recorded))}; seen at {quoted(symbol)} "
+        f"after the cells had shown {situation}, at {int(same.sum()):,} steps"
     )
     return Break(layer, unit, faults.gate, symbol, situation, value, amount, text)
 
@@ -138,7 +138,7 @@ def _blame(gate: Gate, value: float, amount: float, steps: int) -> str:
         case "f":
             return f"f is {value:.3g}, not 0: a reset leaves {value:.2%} of the cell, up to {amount:.2g} counts"
         case "o":
-            return f"o is {value:.3g}, neither 0 nor 1: the cell is exposed in part"
+            return f"o is {value:.3g}, neither 0 nor 1: the cell is shown in part"
         case _:
             text = f"{gate} is {value:.3g}: the step is up to {amount:.2g} away from a whole number of counts"
             return text if amount > LOST else f"{text}, which in {steps} such steps is {amount * steps:.2g}"

@@ -68,8 +68,8 @@ class CounterEvidence:
 
     def __str__(self) -> str:
         return (
-            f"{self.counter}: layer {self.layer} unit {self.unit}, one count is {self.size:.4g}, steps are whole "
-            f"counts to within {self.deviation:.2g}"
+            f"{self.counter} is the cell of layer {self.layer} unit {self.unit}; one count is {self.size:.4g} of it, and "
+            f"its steps are whole counts to within {self.deviation:.2g}"
         )
 
 
@@ -115,11 +115,13 @@ class Extraction:
             parts.append(
                 "No counter machine was found that decides as the network does; this is the best of those tried."
             )
-        parts += [f"How: {self.text}.", f"Agrees on {self.fidelity}."]
+        parts += [f"How it was read: {self.text}.", f"Machine and network agree on {self.fidelity}."]
         if self.evidence:
-            parts += ["Counters:", *(f"  {one}" for one in self.evidence)]
+            parts += ["What each counter is:", *(f"  {one}" for one in self.evidence)]
         if self.breaks:
-            parts.append("Not at its limits, though no difference was seen:" if self.exact else "What breaks it:")
+            parts.append(
+                "What is not at its limits, though it makes no difference here:" if self.exact else "What breaks it:"
+            )
             parts += _first([f"  {one}" for one in self.breaks], MOST_BREAKS, "extraction.breaks")
         return "\n".join(parts)
 
@@ -247,9 +249,11 @@ class _Search:
 def _snapped_readings(snapped: SnappedNetwork, allowed: AllowedInputs, recorded: Recorded) -> Iterator[_Reading]:
     """Read a network with its gates at their limits: by signs, then with sizes told apart if gates depend on them."""
     run = snapped.run_batch(recorded.strings.codes, recorded.strings.lengths)
-    limits, signs = "gates at their limits", np.ones(snapped.cells, np.int64)
+    limits, signs = "all gates are set to their limits", np.ones(snapped.cells, np.int64)
     if allowed.sample is not None:
-        yield _Reading(walk_seen(run, signs), None, f"{limits}, the situations seen on {allowed.text}")
+        yield _Reading(
+            walk_seen(run, signs), None, f"{limits}, and the situations are followed that {allowed.text} comes to"
+        )
         return
     for size in range(1, MOST_AT_FIRST + 1):
         # Where too little is told apart, gates do what they never do in the network, and lead to ever more situations.
@@ -264,7 +268,9 @@ def _snapped_readings(snapped: SnappedNetwork, allowed: AllowedInputs, recorded:
         with suppress(TooManySituations):
             yield from readings
         return
-    yield _Reading(walk_seen(run, signs), None, f"{limits}, the situations seen on strings")
+    yield _Reading(
+        walk_seen(run, signs), None, f"{limits}, and the situations are followed that the strings below come to"
+    )
 
 
 def _decides_alike(snapped: SnappedNetwork, recorded: Recorded) -> bool:
@@ -285,7 +291,10 @@ def _refined_readings(snapped: SnappedNetwork, allowed: AllowedInputs, recorded:
         run = finer.run_batch(recorded.strings.codes, recorded.strings.lengths)
         walk = _walk(finer, allowed, seen_relations(run))
         size = int(finer.reach.max())
-        text = f"gates at their limits, sizes told apart to {size}, all situations not excluded for {allowed.text}"
+        text = (
+            f"all gates are set to their limits, the size of a cell is told apart up to {size}, and for {allowed.text} "
+            "every situation is followed that is not excluded"
+        )
         finer = refine(finer, walk)
         if not told or finer is None:
             yield _Reading(walk, None, text, certain=finer is None)
@@ -297,7 +306,10 @@ def _measured_readings(recorded: Recorded) -> Iterator[_Reading]:
     units = measure_units(recorded)
     run = count_in_units(recorded, units)
     for size in range(1, MOST_TOLD_APART + 1):
-        text = f"gates and steps as measured on the strings, sizes told apart to {size}"
+        text = (
+            "gates and steps are taken as they were on the strings below, and the size of a cell is told apart up to "
+            f"{size}"
+        )
         yield _Reading(walk_seen(run, np.full(run.keep.shape[-1], size)), units, text)
 
 
@@ -330,7 +342,7 @@ def _describe(net: Recogniser, best: _Candidate, recorded: Recorded) -> Extracti
     )
     text = best.reading.text
     if tabulated.folded:
-        text += ", the rest as the smallest machine has it"
+        text += "; what no string did is filled in as the smallest machine has it"
     if tabulated.undetermined:
-        text += f"; {tabulated.undetermined:,} outcomes that the counters do not tell, each taken as it was most often"
+        text += f"; {tabulated.undetermined:,} outcomes do not follow from the counters, and are taken as they were most often"
     return Extraction(machine, best.fidelity, find_breaks(recorded, units), evidence, text)

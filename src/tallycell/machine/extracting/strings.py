@@ -110,7 +110,7 @@ def runs_of_symbols(symbols: int, automaton: Automaton, sampled: int = SAMPLED) 
     strings = [_allowed_part(string, automaton) for string in strings]
     return Strings.of(
         [one for one in strings if len(one)],
-        f"sampled: {len(strings):,} strings of runs of symbols, to length {LONGEST + 1}, near misses included",
+        f"{len(strings):,} drawn strings of runs of symbols, to length {LONGEST + 1}, with near misses",
     )
 
 
@@ -156,5 +156,5 @@ def strings_of_machine(machine: CounterMachine, automaton: Automaton, sampled: i
             array = np.array(string)
             strings += [array, *near_misses(array, symbols, rng), np.append(array, rng.integers(symbols))]
     kept = [one for one in (_allowed_part(string, automaton) for string in strings) if len(one)]
-    text = f"sampled: {len(kept):,} strings that the machine reads, to length {LONGEST + 1}, near misses included"
+    text = f"{len(kept):,} drawn strings that the machine reads, to length {LONGEST + 1}, with near misses"
     return Strings.of(kept, text)

@@ -122,18 +122,23 @@ def _complement(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return _exact(-x)
 
 
-ROUNDING = "IEEE 754 arithmetic, rounded to nearest, sums in any order, with or without fused multiply-add"
+ROUNDING = "arithmetic is IEEE 754, rounded to nearest, with sums in any order, with or without fused multiply-add"
 
 
 def _of_tallycell(dtype: str) -> Arithmetic:
     # 1 + exp(-x) is rounded to 1 from ln 2^24 = 16.64 on in float32, 36.74 in float64; 1 - 2 / (exp(2 x) + 1) from
     # 9.01 and 19.06 on.
     if dtype == "float32":
-        known = "sigmoid within 3 ulp and exactly 1 from 16.7, tanh within 2 ulp and exactly ±1 from 9.02: our kernel's"
-        known += " contract, tested on every float32"
+        known = "sigmoid is within 3 ulp (units in the last place) and exactly 1 from 16.7 on, tanh within 2 ulp and"
+        known += " exactly 1 or -1 from 9.02 on: the contract of tallycell's kernel, tested on every float32"
         return Arithmetic(dtype, 3, 2, 16.7, 9.02, -87.3, 1.3e-38, (ROUNDING, known))
-    known = "sigmoid and tanh within 3 ulp, exactly 1 from 36.8 and ±1 from 19.1: our kernel's contract; the ulp were"
-    known += " measured (220,000 values), the limits follow from rounding"
+    known = (
+        "sigmoid and tanh are within 3 ulp (units in the last place), sigmoid exactly 1 from 36.8 on and tanh exactly"
+    )
+    known += (
+        " 1 or -1 from 19.1 on: the contract of tallycell's kernel; the ulp were measured on 220,000 values, the limits"
+    )
+    known += " follow from rounding"
     return Arithmetic(dtype, 3, 3, 36.8, 19.1, -708.0, 1e-307, (ROUNDING, known))
 
 
@@ -166,9 +171,9 @@ def _of_torch(dtype: str) -> Arithmetic:
             raise InputError(f"torch's {name} does not reach its limits at {limit}: nothing can be said of its kernel")
     sigmoid_error, tanh_error = np.ceil(worst["sigmoid"] + 0.5), np.ceil(worst["tanh"] + 0.5)
     known = (
-        f"measured, not proved: torch's sigmoid within {sigmoid_error:g} and tanh within {tanh_error:g} ulp and exactly"
-        f" 1 from {one:g} and {tanh_one:g} on, on {len(x):,} values (worst seen {worst['sigmoid']:.2f} and"
-        f" {worst['tanh']:.2f}); that its LSTM uses them so"
+        f"torch's sigmoid is within {sigmoid_error:g} and tanh within {tanh_error:g} ulp (units in the last place), and"
+        f" exactly 1 from {one:g} and {tanh_one:g} on: measured, not proved, on {len(x):,} values (worst seen"
+        f" {worst['sigmoid']:.2f} and {worst['tanh']:.2f}); and that its LSTM uses them so"
     )
     return Arithmetic(dtype, sigmoid_error, tanh_error, one, tanh_one, zero, tiny, (ROUNDING, known))
 

@@ -33,13 +33,13 @@ def explain(prover: Prover, symbols: int, proved: Outcome, broken: Outcome) -> t
         A text; the predicted first difference in symbols, None where there is none.
     """
     if broken.proved:
-        return "nothing: no cell drifts", None
+        return "nothing, as no cell drifts", None
     arithmetic = prover.steps.arithmetic
     alive = ~prover.coupling.failed
     start, boxes = prover.start.d, proved.boxes.d
     size = np.maximum(start.lo - boxes.lo, boxes.hi - start.hi)[alive].max(0)
     if symbols * prover.speed.max(initial=1) >= OF_FORMAT * 2.0**arithmetic.bits:
-        text = f"the number format: {arithmetic.dtype} counts in steps of 1 exactly to {2**arithmetic.bits:,}"
+        text = f"the number format: {arithmetic.dtype} counts in steps of 1 exactly up to {2**arithmetic.bits:,}"
         return text, 2 * symbols + 2
     if size.max(initial=0) <= 0:
         return uncertain_decision(prover, broken), None

@@ -60,13 +60,15 @@ class Horizon:
 
     def __str__(self) -> str:
         if self.symbols == 0:
-            return f"horizon: nothing proved: {self.first_to_break}"
-        length = "any number of" if self.symbols == FARTHEST else f"{self.symbols:,}"
-        said = f"horizon: {length} symbols in {self.dtype}, proved over {self.situations:,} situations"
-        said += f"\n  first to break: {self.first_to_break}"
+            return f"horizon: no length is proved: {self.first_to_break}"
+        strings = "strings of any length" if self.symbols == FARTHEST else f"strings of up to {self.symbols:,} symbols"
+        said = f"horizon: the network provably decides as the machine on {strings} ({self.dtype})"
+        said += f"\n  what ends the proof: {self.first_to_break}"
         if self.predicted_first_difference is not None:
-            said += f"\n  first difference predicted at about {self.predicted_first_difference:,} symbols (an estimate)"
-        return "\n  assuming ".join([said, *self.assumptions])
+            said += f"\n  a first difference is expected at about {self.predicted_first_difference:,} symbols"
+            said += " (an estimate, not proved)"
+        said += f"\n  it is proved for {self.situations:,} situations: states of machine and network, seen together"
+        return "\n  it assumes that ".join([said, *self.assumptions])
 
 
 def counting_horizon(
