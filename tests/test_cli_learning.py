@@ -39,8 +39,9 @@ def test_train_writes_the_hardened_network_too_and_says_how_far_it_is_proved(run
     trained, exact = tmp_path / "a.safetensors", tmp_path / "exact.safetensors"
     status, out, err = run("train", "dyck-1", "-o", trained, "--hidden", 1, "--hardened", exact)
     assert (status, err) == (0, "")
-    assert "snapped, it is right on all of the training strings" in out
-    assert f"{exact}: horizon: 16,678,912 symbols in float32, proved over" in out
+    assert "snapped (its gates set to 0 or 1), it is right on all of the training strings" in " ".join(out.split())
+    assert f"{exact} holds the hardened network (its gates are exactly 0 or 1)\nhorizon: " in out
+    assert "on strings of up to 16,678,912 symbols (float32)" in out
     net = tc.load(exact).recogniser
     for string, may_end in (("(" * 3000 + ")" * 3000, True), ("(" * 3000 + ")" * 2999, False)):
         decided = NetworkRunner(net).run(net.encode(string)[None])[0]
@@ -52,7 +53,7 @@ def test_train_says_that_there_is_nothing_to_harden(run, tmp_path):
     arguments = ("train", "dyck-1", "-o", tmp_path / "a.safetensors", "--steps", 2, "--networks", 1, "--hidden", 1)
     status, out, _ = run(*arguments, "--hardened", exact)
     assert status == 1
-    assert f"{exact}: not written, as no machine read from the network is right on all of the training strings" in out
+    assert f"{exact} is not written, as no machine read from the network is right on all" in " ".join(out.split())
     assert not exact.exists()
 
 
@@ -70,15 +71,15 @@ def test_train_says_when_no_network_is_right(run, tmp_path):
         "train", "dyck-1", "-o", tmp_path / "a.safetensors", "--steps", 2, "--networks", 1, "--hidden", 1
     )
     assert status == 1
-    assert "dyck-1, 1 units; the best of" in out
-    assert "snapped, it is wrong on" in out
+    assert "an LSTM of 1 unit for dyck-1, the best of 8 trained in" in " ".join(out.split())
+    assert "it is wrong on" in out
 
 
 def test_train_takes_as_many_units_as_the_scoreboard_has(run, tmp_path):
     _, out, _ = run("train", "dyck-1", "-o", tmp_path / "a.safetensors", "--steps", 1, "--networks", 1)
-    assert "dyck-1, 2 units" in out
+    assert "an LSTM of 2 units for dyck-1" in " ".join(out.split())
     _, out, _ = run("train", "tomita-1", "-o", tmp_path / "a.safetensors", "--steps", 1, "--networks", 1)
-    assert "tomita-1, 8 units" in out
+    assert "an LSTM of 8 units for tomita-1" in " ".join(out.split())
 
 
 def test_train_refuses_before_it_works(run, tmp_path):
@@ -168,7 +169,7 @@ def test_scoreboard_runs_rows_and_writes_the_page(run, tmp_path, monkeypatch):
     where = ("--results", results, "--page", page, "--processes", 0)
     status, out, err = run("scoreboard", "10a", *where, "--seeds", 2)
     assert (status, err) == (0, "")
-    assert out == f"{page}: made of {results}\n"
+    assert out == f"{page} shows the results of {results}\n"
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     assert [(one["row"], one["seed"]) for one in lines] == [("10a", 0), ("10a", 1)]
     (row,) = rows(("10a",))
@@ -183,7 +184,7 @@ def test_scoreboard_says_what_is_left_when_time_is_up(run, tmp_path, monkeypatch
     run("scoreboard", "10b", *where, "--seeds", 1)
     status, out, _ = run("scoreboard", "10b", *where, "--seeds", 4, "--minutes", 0)
     assert status == 0
-    assert out.endswith("; 3 seeds are still to be run: call it again\n")
+    assert out.endswith("; 3 seeds are still to be run: call the command again\n")
     assert "1 of 1" in (tmp_path / "board.md").read_text()
 
 

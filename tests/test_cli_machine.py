@@ -274,9 +274,9 @@ PROGRAM = "alphabet ( )\ncounter depth\non (  depth +1\non )  depth -1\ntag open
 def test_what_extract_prints_is_a_program_with_its_evidence_as_comments(run, model, tmp_path):
     status, out, err = run("extract", model, "-o", tmp_path / "machine.txt")
     assert (status, err) == (0, "")
-    assert out.startswith(PROGRAM + "\n# How: gates at their limits")
-    assert "2,024 of 2,024 strings (100.00%)" in out
-    assert "near misses included" in out
+    assert out.startswith(PROGRAM + "\n# How it was read: all gates are set to their limits")
+    assert "# Machine and network agree on 2,024 of 2,024 strings (100.00%)" in out
+    assert "with near misses" in " ".join(out.replace("#", "").split())
     assert (tmp_path / "machine.txt").read_text() == out
     assert parse(out) == parse(PROGRAM)
     assert run("run", tmp_path / "machine.txt", "(()")[1].splitlines()[1].split() == [
@@ -287,7 +287,7 @@ def test_what_extract_prints_is_a_program_with_its_evidence_as_comments(run, mod
 def test_extract_says_what_breaks_a_network(run, leaky):
     status, out, _ = run("extract", leaky)
     assert status == 0
-    assert "#   first difference seen: after ( ( ( ( ) ) )" in out
+    assert "#   they first differ after ( ( ( ( ) ) )" in out
     (at,) = (k for k, line in enumerate(out.splitlines()) if line == "# What breaks it:")
     assert "layer 0 unit 0: f is 0.953, not 1: it forgets 4.74% of its cell each step" in out.splitlines()[at + 1]
     assert parse(out) == parse(PROGRAM)
@@ -314,7 +314,7 @@ def test_extract_reads_a_sample_or_an_automaton(run, model, tmp_path):
     sample = tmp_path / "sample.txt"
     sample.write_text("()\n(())\n(()\n")
     _, out, _ = run("extract", model, "--inputs", sample)
-    assert "# Agrees on 3 of 3 strings (100.00%), 9 of 9 steps" in out
+    assert "# Machine and network agree on 3 of 3 strings (100.00%), at 9 of 9 steps" in out
     assert run("extract", model, "--inputs", "-", stdin=sample.read_bytes())[1] == out
     automaton = tmp_path / "opening.txt"
     automaton.write_text("alphabet ( )\non (  hold\non )  fail\naccept\n")
@@ -355,8 +355,10 @@ def test_compiled_network_opens_and_decides_as_the_machine(run, tmp_path):
     path = tmp_path / "anbn.safetensors"
     status, out, err = run("compile", "anbn", "-o", path)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{path}: LSTM of 3 units, 1 layer, one direction, 2 inputs, 84 weights (float32), and 12 of")
-    assert re.search(r"^horizon: 16,[67][0-9,]+ symbols in float32, proved over [0-9]+ situations$", out, re.MULTILINE)
+    assert out.startswith(
+        f"{path} holds an LSTM of 3 units, 1 layer, one direction, 2 inputs, 84 weights (float32), and a"
+    )
+    assert re.search(r"^horizon: .* on strings of up to 16,[67][0-9,]+ symbols \(float32\)$", out, re.MULTILINE)
     net, machine = tc.load(path).recogniser, shipped_machine("anbn")
     for string in ("", "ab", "aaabbb", "aabbb", "aaabb"):
         steps = tc.record_trace(net, net.inputs[net.encode(string)]) if string else None
@@ -384,9 +386,9 @@ def test_check_of_a_compiled_network_sees_no_difference(run, tmp_path):
     few = ("--samples", "100", "--longest", "10000")
     status, out, _ = run("check", "dyck-1", path, "--length", "8", *few)
     assert status == 0
-    assert "exhaustive  to length 8: 510 of 510 strings alike" in out
+    assert "exhaustive  all strings of up to 8 symbols: they agree on 510 of 510\n" in out
     assert "near misses" in out
-    assert "proved      horizon: 16," in out
+    assert "proved      horizon: the network provably decides as the machine on strings of up to 16," in out
     assert out.splitlines()[-1] == "no difference was seen"
     own = tmp_path / "own.txt"
     own.write_text("()()\n((\n")
@@ -406,7 +408,7 @@ def test_check_of_a_leaky_network_has_status_1(run, leaky, tmp_path):
     few = ("--samples", "100", "--longest", "1000")
     status, out, err = run("check", tmp_path / "machine.txt", leaky, *few)
     assert (status, err) == (1, "")
-    assert "exhaustive  to length 10: 1,902 of 2,046 strings alike" in out
+    assert "exhaustive  all strings of up to 10 symbols: they agree on 1,902 of 2,046;" in out
     status, out, _ = run("check", tmp_path / "machine.txt", leaky, *few, "--language", "(^n )^n", "--json")
     value = json.loads(out)
     assert (status, value["agree"], value["first_difference"]) == (1, False, 7)
@@ -418,8 +420,8 @@ def test_hardened_network_counts_exactly_in_the_sizes_of_the_old(run, leaky, tmp
     status, out, _ = run("harden", leaky, "-o", path)
     assert status == 0
     assert "# What breaks it:\n#   layer 0 unit 0: f is 0.953" in out
-    assert f"\n{path}: LSTM of 1 unit, " in out
-    assert "on the units of the old network\nhorizon: " in out
+    assert f"\n{path} holds an LSTM of 1 unit, " in out
+    assert "it uses the units of the old network\nhorizon: " in out
     (tmp_path / "machine.txt").write_text(PROGRAM)
     assert run("check", tmp_path / "machine.txt", path, "--samples", "100", "--longest", "10000")[0] == 0
     value = json.loads(run("harden", leaky, "-o", path, "--json", "--no-prove")[1])

@@ -114,12 +114,13 @@ def test_tree_says_everything_and_is_plain_where_nobody_looks(capsys):
     for part in (
         "rich.onnx: ONNX, 2 LSTMs",
         "(root) LSTM of 3 units, 1 layer, both directions, 2 inputs, 120 weights (float64)",
-        "operator Bidirectional", "directions joined by sum", "no biases",
-        "activations hard_sigmoid/tanh/tanh (gate/cell/hidden)", "peepholes",
-        "forget gate coupled to the input gate, f = 1 - i", "pre-activations clipped at 3", "cells clipped at 50",
-        "stored as int8", "reads its sequence from the last step to the first", "reads /encoder/out",
-        "h_0 from the input h", "third refused: its layer norm is not read",
-        "embedding: 30 symbols, 2 features each", "vocabulary: 30 symbols, 'a' 'b'", "head: 3 to 5 outputs, softmax",
+        "its operator in the file is Bidirectional", "its directions are joined by sum", "it has no biases",
+        "its activations (gate/cell/hidden) are hard_sigmoid/tanh/tanh", "it has peepholes",
+        "its forget gate is coupled to the input gate, f = 1 - i", "its pre-activations are clipped at 3",
+        "its cells are clipped at 50",
+        "its weights are stored as int8", "it reads its sequence from the last step to the first", "it reads /encoder/out",
+        "h_0 comes from the input h", "third refused: its layer norm is not read",
+        "embedding: it gives 30 symbols 2 features each", "vocabulary: 30 symbols, 'a' 'b'", "head: it takes 3 to 5 outputs, softmax",
     ):  # fmt: skip
         assert part in out, part
 
@@ -150,7 +151,7 @@ def test_shipped_model_is_inspected_as_a_recogniser(run):
     status, out, _ = run("inspect", SHIPPED / SHIPPED_MODEL)
     assert status == 0
     assert "stdlib_characters.safetensors: safetensors, 1 LSTM\n" in out
-    assert "recogniser: reads 97 symbols, '<unknown>' '\\n' ' '" in out
+    assert "recogniser (an LSTM that decides): it reads 97 symbols, '<unknown>' '\\n' ' '" in out
 
 
 def test_what_cannot_be_inspected_is_one_line_and_status_2(run, tmp_path):

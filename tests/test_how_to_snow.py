@@ -69,10 +69,17 @@ def test_the_network_predicts_the_year_that_it_has_not_seen_and_less_well(printe
     assert all(there < here - 0.1 for there, here in zip(tested, learned, strict=True))
 
 
-def test_its_roles_are_those_of_networks_that_learned_nothing(printed):
+def test_the_snow_cell_is_called_a_slow_store_and_most_others_leak_as_without_learning(printed):
+    assert re.search(r"Unit \S+, slow store, number 1 of", printed)
     roles = printed[printed.index("Roles\n") : printed.index("What is followed best")]
     (share,) = re.findall(r"leaky integrator +\d+ +(\d+)% +\d+% +as common there: no sign of learning", roles)
     assert int(share) > 50
+    ((snow, soil),) = re.findall(r"where nothing is learned: snow ([\d.]+), soil water (\d\.\d+)", printed)[:1]
+    r, of_soil = (
+        float(re.search(rf"follows {name} \(r = [+-]([\d.]+)", printed)[1]) for name in ("snow", "soil water")
+    )
+    assert r > float(snow) + 0.1
+    assert of_soil < float(soil) + 0.1
 
 
 def test_the_snow_cell_stands_in_the_first_ten_of_what_is_followed_best(printed):

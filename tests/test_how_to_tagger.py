@@ -70,9 +70,12 @@ def test_the_files_alone_give_the_same_flag(printed):
     assert re.search(r"""Flag \([^)]*\):\s+set\s+at\s+'not'\s+and\s+"n't";\s+cleared\s+at\s+'\.'""", files)
 
 
-def test_trained_as_usual_it_is_as_good_and_has_no_flag(printed):
-    assert percentages(the_line(printed, "right tags: "))[0] > 99
+def test_trained_as_usual_it_is_as_good_and_its_negation_cells_are_no_flags(printed):
     usual = printed[printed.index("right tags: ") :]
-    assert "Flag (" not in usual
-    assert "'flag'" not in usual
-    assert len(re.findall(r"^\d\.\d+  Leaks: .* follows negation", usual, re.MULTILINE)) == 2
+    assert percentages(the_line(usual, "right tags: "))[0] > 99
+    _, *closest = usual[usual.index("The two that follow") :].splitlines()
+    assert len(closest) == 2
+    for sentence in closest:
+        assert re.match(r"\d\.\d+  (?!Flag)", sentence)
+        assert re.search(r"follows negation \(r = [+-]0\.[89]", sentence)
+        assert float(re.search(r"forgets within ([\d.]+) step", sentence)[1]) < 8  # a flag's: 13 or more

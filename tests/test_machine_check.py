@@ -126,7 +126,7 @@ def test_counts_of_the_users_own_strings_are_those_of_each_run_alone(leaky, chec
     machine, net = leaky
     own = checked.counted[-1]
     found = [truth(machine, net, string) for string in ("aab", "b" * 9 + "a" * 12)]
-    assert own.text == "your own"
+    assert own.text == "your own strings"
     assert (own.strings, own.steps) == (3, 24)
     assert own.alike == 1 + sum(steps == 0 for steps, _ in found)
     assert own.steps_alike == 24 - sum(steps for steps, _ in found)
@@ -228,7 +228,7 @@ def test_what_the_search_names_differs_there_and_not_before(leaky):
     machine, net = leaky
     both = SideBySide(machine, net)
     found = search_difference(both)
-    parts = [part.split(" × ") for part in found.text.split(" then ")]
+    parts = [part.split(" times ") for part in found.text.split(" then ")]
     string = "".join(part[-1].strip("'") * int(part[0].replace(",", "") if len(part) > 1 else 1) for part in parts)
     assert truth(machine, net, string)[1] == found.symbols
 
@@ -253,10 +253,12 @@ def test_the_first_failure_is_that_of_trying_every_n():
     brute = next(n for n in range(1, 60) if fails(n))
     found = check_machine(machine, net, length=3, samples=10, longest=500, language=member).first_failure
     assert found.n == brute
-    assert str(found).startswith(f"first failure at n = {brute}, of ")
+    assert str(found).startswith(f"the first failure is found at n = {brute}, on ")
     exact = check_machine(machine, one_cell(), length=3, samples=10, longest=500, language=member).first_failure
     assert (exact.n, exact.largest) == (None, 128)
-    assert str(exact).startswith("no failure to n = 128 (every n to 64, then doubling and bisection; near misses incl")
+    assert str(exact) == (
+        "no failure is found to n = 128 (tried was every n to 64, then by doubling and bisection, with near misses)"
+    )
 
 
 # The whole
@@ -268,9 +270,9 @@ def test_a_check_says_the_string_on_which_they_differ(leaky, checked):
     first = "".join(checked.exhaustive.first_difference)
     assert not checked.agree
     assert truth(machine, net, first)[1] == len(first) == checked.first_difference
-    assert f"strings alike; first difference after {first!r}" in text.splitlines()[0]
-    assert text.splitlines()[-1] == f"first difference seen: at {len(first)} symbols, after {first!r}"
-    assert "fidelity at least" in text
+    assert text.splitlines()[1].endswith(f"; they first differ after {first!r}")
+    assert text.splitlines()[-1] == f"they first differ after {len(first)} symbols: {first!r}"
+    assert " of all such strings (95% confidence, Clopper-Pearson)" in text
     assert "proved      horizon:" in text
     assert checked.horizon.symbols < checked.first_difference
 
@@ -279,8 +281,8 @@ def test_a_long_difference_is_told_by_its_loops():
     check = check_machine(shipped_machine("majority"), one_cell(g=(OPEN, -np.arctanh(0.9998))), length=5, samples=20)
     assert check.exhaustive.first_difference is None
     last = str(check).splitlines()[-1]
-    assert last.startswith(f"first difference seen: at {check.first_difference:,} symbols, after the first ")
-    assert last.endswith("× 'ab'")
+    assert last.startswith(f"they first differ after {check.first_difference:,} symbols: the first ")
+    assert last.endswith(" times 'ab'")
 
 
 def test_a_network_that_is_the_machine_agrees():
@@ -290,14 +292,14 @@ def test_a_network_that_is_the_machine_agrees():
     assert check.agree
     assert check.first_difference is None is check.differing
     assert str(check).splitlines()[-1] == "no difference was seen"
-    assert "near misses, one symbol replaced, inserted or deleted" in str(check)
+    assert "near misses, with one symbol replaced, inserted or deleted" in str(check)
 
 
 def test_symbols_of_several_characters_are_told_apart():
     machine = parse("alphabet up down\ncounter n\non up  n +1\non down  n -1\naccept when n > 1\n")
     net = replace(one_cell(), alphabet=("up", "down"))
     check = check_machine(machine, net, length=4, samples=20, longest=20)
-    assert "first difference after 'up'" in str(check)
+    assert "first differ after 'up'" in str(check)
     assert check.exhaustive.first_difference == ("up",)
 
 

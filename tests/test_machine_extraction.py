@@ -186,7 +186,7 @@ def test_sizes_that_a_gate_tells_apart_become_constants():
     )
     extraction = extract_machine(net)
     assert extraction.exact
-    assert extraction.text.startswith("gates at their limits, sizes told apart to 3")
+    assert extraction.text.startswith("all gates are set to their limits, the size of a cell is told apart up to 3,")
     assert compare_machines(
         extraction.machine,
         parse('alphabet a b\ncounter n\non a n +1\non b n -1\nsays any of "3"\ntag "3" when n >= 3'),
@@ -212,7 +212,8 @@ def test_sizes_are_told_apart_from_the_first_where_signs_alone_lead_everywhere(m
     walk_only(monkeypatch, least=3)
     extraction = extract_machine(net)
     assert extraction.exact
-    assert extraction.text.startswith("gates at their limits, sizes told apart to 3, all situations not excluded")
+    assert extraction.text.startswith("all gates are set to their limits, the size of a cell is told apart up to 3,")
+    assert extraction.text.endswith("is followed that is not excluded")
     assert [bool(extraction.machine.says(extraction.machine.run("a" * n))) for n in (2, 3, 4)] == [False, True, True]
     walk_only(monkeypatch, least=100)
     assert "all situations" not in extract_machine(net).text
@@ -410,7 +411,7 @@ def test_an_lstm_trained_on_two_kinds_of_brackets_is_no_counter_machine_and_it_i
 def test_a_machine_that_is_a_guess_says_so_and_prints_no_more_than_can_be_read():
     extraction = extract_machine(trained("dyck-2"))
     program, _, report = str(extraction).partition("\n\nNo counter machine was found that decides as the network does")
-    assert report.startswith("; this is the best of those tried.\nHow: ")
+    assert report.startswith("; this is the best of those tried.\nHow it was read: ")
     assert len(program.split("\n")) == 31
     assert program.endswith("more: print(extraction.machine)")
     assert extraction.report.startswith("No counter machine was found")
@@ -646,9 +647,9 @@ def test_an_extraction_prints_machine_origin_fidelity_and_evidence():
     assert isinstance(extract_machine(depth_network()), Extraction)
     for part in (
         "alphabet ( )",
-        "How: gates at their limits",
-        "Agrees on",
+        "How it was read: all gates are set to their limits",
+        "Machine and network agree on",
         "(100.00%)",
-        "depth: layer 0 unit 0, one count is 1",
+        "depth is the cell of layer 0 unit 0; one count is 1 of it",
     ):
         assert part in text, part

@@ -108,7 +108,7 @@ def test_with_exact_gates_the_number_format_ends_the_proof():
     short, long = (counting_horizon(machine, compile_machine(machine, dtype)) for dtype in ("float32", "float64"))
     assert 0.99 * 2**24 < short.symbols <= 2**24
     assert 0.99 * 2**53 < long.symbols <= 2**53
-    assert short.first_to_break == "the number format: float32 counts in steps of 1 exactly to 16,777,216"
+    assert short.first_to_break == "the number format: float32 counts in steps of 1 exactly up to 16,777,216"
     assert long.first_to_break.startswith("the number format: float64 counts")
 
 
@@ -124,8 +124,11 @@ def test_beyond_the_number_format_counting_fails_in_truth():
 def test_a_finite_machine_has_no_end():
     machine = shipped_machine("parity")
     horizon = counting_horizon(machine, compile_machine(machine))
-    assert (horizon.symbols, horizon.first_to_break) == (FARTHEST, "nothing: no cell drifts")
-    assert "horizon: any number of symbols in float32, proved over 2 situations" in str(horizon)
+    assert (horizon.symbols, horizon.first_to_break) == (FARTHEST, "nothing, as no cell drifts")
+    first, ends, covers, *_ = str(horizon).splitlines()
+    assert first == "horizon: the network provably decides as the machine on strings of any length (float32)"
+    assert ends == "  what ends the proof: nothing, as no cell drifts"
+    assert covers == "  it is proved for 2 situations: states of machine and network, seen together"
 
 
 # What ends it
@@ -171,7 +174,7 @@ def test_a_decision_that_is_uncertain_at_once_is_named():
     machine = parse("alphabet a b\ncounter n\non a  n +1\non b  n -1\naccept when n > 1\n")
     horizon = counting_horizon(machine, one_cell())
     assert horizon.symbols == 0
-    assert str(horizon) == "horizon: nothing proved: output 'accept' is not certain in state start with n = 1"
+    assert str(horizon) == "horizon: no length is proved: output 'accept' is not certain in state start with n = 1"
 
 
 def test_a_decision_that_is_wrong_later_leaves_what_comes_before():
@@ -212,7 +215,7 @@ def test_what_the_proof_does_not_cover_is_said():
     machine, net = shipped_machine("majority"), one_cell()
     clipped = replace(net, parameters=replace(net.parameters, clip_cell=3.0))
     horizon = counting_horizon(machine, clipped)
-    assert str(horizon) == "horizon: nothing proved: the network has clipping, which the proof does not cover"
+    assert str(horizon) == "horizon: no length is proved: the network has clipping, which the proof does not cover"
 
 
 def test_too_many_situations_are_refused(monkeypatch):
@@ -220,7 +223,7 @@ def test_too_many_situations_are_refused(monkeypatch):
     machine = shipped_machine("anbncn")
     horizon = counting_horizon(machine, compile_machine(machine))
     assert horizon.symbols == horizon.situations == 0
-    assert str(horizon) == "horizon: nothing proved: machine and network have more than 10 situations together"
+    assert str(horizon) == "horizon: no length is proved: machine and network have more than 10 situations together"
 
 
 def test_large_networks_have_fewer_situations(monkeypatch):
@@ -228,7 +231,7 @@ def test_large_networks_have_fewer_situations(monkeypatch):
     machine = shipped_machine("anbncn")
     text = str(counting_horizon(machine, compile_machine(machine)))
     assert re.fullmatch(
-        r"horizon: nothing proved: machine and network have more than \d+ situations together, too many for a network "
+        r"horizon: no length is proved: machine and network have more than \d+ situations together, too many for a network "
         r"of \d units", text
     )  # fmt: skip
 

@@ -139,3 +139,39 @@ def test_quantities_are_the_triggers_where_the_trace_keeps_no_input():
     assert [one.stimulus for one in unit.triggers["decrement"]] == ["low wind"]
     with_input = tc.read_units(tc.record_trace(tc.LSTMParameters(weights), x), quantities={"wind": x[:, 0]})
     assert [one.stimulus for one in with_input.units[0].triggers["increment"]] == ["high x[0]"]
+
+
+def test_memory_is_what_theory_says_of_simple_cells():
+    """The steps in which what is held is forgotten to 1/e, on average; what is not there cannot be forgotten."""
+    draw = np.random.default_rng(0)
+    write = draw.choice([-1.0, 0.0, 1.0], 4000)
+    on = np.ones(4000)
+    assert cell(on, 0.7 * on, write).memory() == pytest.approx(-1 / np.log(0.7))
+    assert cell(on, on, write).memory() == np.inf
+    resets = np.where(np.arange(4000) % 40 == 39, 0.0, 1.0)
+    assert cell(on, resets, on).memory() == pytest.approx(20, rel=0.05)  # it counts to 40, and carries 20 on average
+    assert cell(on, 0 * on, write).memory() == pytest.approx(1)
+    # A store of the winter that is emptied in spring, and written without end while it keeps nothing in summer.
+    winter = np.arange(4000) % 365 < 120
+    snow = cell(on, np.where(winter, 0.99, 0.3), np.where(winter, draw.random(4000) < 0.3, -0.35))
+    assert 20 < snow.memory() < 60  # about a third of the winter; the summer, when it stands at rest, does not count
+    assert snow.time_constant(snow.f > 0.5) == pytest.approx(-1 / np.log(0.99), rel=1e-6)
+
+
+def test_a_lag_that_was_chance_on_the_first_half_is_not_quoted():
+    """The cell is 5 steps late on the first half, and not late on the second."""
+    draw = np.random.default_rng(0)
+    level = np.cumsum(draw.normal(size=2005))
+    ones = np.ones(2000)
+    late = np.concatenate([level[:1000], level[1005:]])
+    one = Cell(0, "forward", 0, ones, ones, ones, late, np.array([0, 2000]), np.zeros(1), Activations())
+    assert find_followed(one, {"level": level[5:]}).lag == 0
+    always = Cell(0, "forward", 0, ones, ones, ones, level[:2000], np.array([0, 2000]), np.zeros(1), Activations())
+    noisy = level[5:] + 3 * draw.normal(size=2000)
+    assert find_followed(always, {"level": np.diff(noisy, prepend=0).cumsum()}).lag in (0, 5)
+    fast = draw.normal(size=2005)
+    smooth = np.convolve(fast, np.ones(3) / 3, "same")
+    behind = Cell(0, "forward", 0, ones, ones, ones, smooth[:2000], np.array([0, 2000]), np.zeros(1), Activations())
+    found = find_followed(behind, {"near": smooth[1:2001], "noise": draw.normal(size=2000)})
+    assert (found.quantity, found.lag) == ("near", 1)
+    assert found.correlation == pytest.approx(1)

@@ -10,12 +10,16 @@ import pytest
 from tallycell.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 def shown():
     """Excerpts of output in the README."""
     return re.findall(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def numbers_in(line):
+    return [float(number.replace(",", "")) for number in NUMBER.findall(line)]
 
 
 def check_excerpt(excerpt, arguments, monkeypatch, capsys):
@@ -30,12 +34,12 @@ def check_excerpt(excerpt, arguments, monkeypatch, capsys):
         places = [k for k, other in enumerate(without_numbers) if other == NUMBER.sub("#", line)]
         assert places, f"no such line is printed: {line}"
         # Another processor sums in another order: the last digit of a figure may differ by a little.
-        said = [float(number) for number in NUMBER.findall(line)]
-        found = [[float(number) for number in NUMBER.findall(printed[k])] for k in places]
+        said = numbers_in(line)
+        found = [numbers_in(printed[k]) for k in places]
         assert any(said == pytest.approx(numbers, abs=0.02, rel=0.05) for numbers in found), (line, found)
 
 
-@pytest.mark.parametrize(("arguments", "excerpt"), [((), 0), (("--unit", "0.27"), 1)])
+@pytest.mark.parametrize(("arguments", "excerpt"), [((), 0), (("--unit", "0.27", "--rows", "1"), 1)])
 def test_excerpts_are_what_the_command_prints(monkeypatch, capsys, arguments, excerpt):
     check_excerpt(shown()[excerpt], arguments, monkeypatch, capsys)
 

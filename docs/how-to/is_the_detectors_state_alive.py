@@ -55,7 +55,7 @@ print(healthy)
 
 # %% [markdown]
 # Half of the units forget within a few calls. A quarter remember most of a second or longer, and a few much longer: a
-# detector needs both, the sound of this instant and whether somebody has been speaking. *Forgets within 2.8 s* means
+# detector needs both, the sound of this instant and whether somebody has been speaking. *Forgets within 1.6 s* means
 # that after so long less than 37 % is left of what the cell held. It is this memory that a mistake in the caller
 # destroys.
 #

@@ -271,14 +271,15 @@ print(f"right tags: {(guess == tags)[opinions].float().mean():.1%}")
 
 other = tc.read_units(seen["lstm"], tokens=ids, quantities={"negation": negated}, vocabulary=VOCABULARY)
 print({role: count for role, count in other.roles().items() if count})
+print("The two that follow the negation most closely:")
 for unit in other.followers("negation")[:2]:
     print(f"{unit.label}  {unit.sentence}")
 
 # %% [markdown]
-# It tags as well, and no unit is a flag. Cells follow the negation here too, but those that do so most closely do not
-# keep it: they are *leaky integrators*, which lose most of what they hold within a few words and are written anew from
-# h. The memory is a loop through h, not a cell. So a role is a finding about how this network remembers, not about what
-# the task needs.
+# It tags as well, and two cells follow the negation here too. But they are no flags: they lose most of what they hold
+# within a few words and are written anew from h. The memory is a loop through h, not a cell. So a role is a finding
+# about how this network remembers, not about what the task needs. And it may differ from one training to the next:
+# where it matters, look at several seeds.
 #
 # ## What to try next
 #

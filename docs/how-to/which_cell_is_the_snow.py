@@ -197,8 +197,9 @@ def show(reading, *headings):
 show(reading, "Roles", "What is followed best", "How long it remembers")
 
 # %% [markdown]
-# `print(reading)` shows the whole page. The table of roles says little here: networks of this shape that learned
-# nothing have the same ones. What was learned is what the cells go along with. This cell follows the snow best:
+# `print(reading)` shows the whole page. Most cells leak, and so they do in networks of this shape that learned nothing:
+# no sign of learning. What was learned is what some cells go along with. Without learning none follows the snow as
+# closely; for soil water there is no such difference. This cell follows the snow best:
 
 # %%
 cell = reading.followers("snow")[0]
@@ -218,7 +219,7 @@ print(textwrap.fill(cell.sentence, 110))
 #   snow.
 # - **The sign of a cell has no meaning.** Train again from another seed, and a cell may count the snow downwards; then
 #   r is negative, and it goes *down* when snow falls.
-# - **Leaks** and **forgets within ...**: on the average of the year it loses a part on every day.
+# - **Stores** and **forgets within ...**: a store that leaks slowly. How fast is told where it holds something.
 #
 # Do not take the sentence's word for it. Here is the mean of each month: the snow, the cell in millimetres as its
 # sentence has them and counted from its August, and how much of the cell the forget gate keeps from one day to the
@@ -238,9 +239,8 @@ for basin in BASINS.values():
 
 # %% [markdown]
 # The season is right, and in Marsh Creek the amount. The cell keeps about 95 % a day in the cold and a third in summer:
-# it is a store in winter only, and the sentence, which averages over the year, calls it a leak. In Maine it stops at a
-# third of the snow of late winter, since what is written leaks away: two years did not teach this network how deep snow
-# can lie. You would not see that in r.
+# it is a store in winter only. In Maine it stops at a third of the snow of late winter, since what is written leaks
+# away: two years did not teach this network how deep snow can lie. You would not see that in r.
 #
 # ## Was it learned, and is it used?
 #

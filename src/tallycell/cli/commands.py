@@ -20,12 +20,15 @@ from tallycell.wording import shown
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Read an LSTM by its purpose: differentiable memory that counts.",
+    help="Read an LSTM by what it is for: memory that counts. Each command has its own help: tallycell COMMAND --help.",
 )  # fmt: skip
 
-MODEL_HELP = "a file of any format that tallycell reads, or a folder of raw tensors"
+MODEL_HELP = "name a model file of any format that tallycell reads, or a folder of raw tensors"
 Model = Annotated[Path, typer.Argument(help=MODEL_HELP)]
-OptionalModel = Annotated[Path | None, typer.Argument(help=f"{MODEL_HELP}; the shipped model if not given")]
+OptionalModel = Annotated[
+    Path | None,
+    typer.Argument(help=f"{MODEL_HELP}; if not given, the model and the text are read that come with tallycell"),
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -48,7 +51,11 @@ def _common(
 def read(
     *, model: OptionalModel = None, source: Source, opening: Opening, feeding: Feeding, showing: Showing
 ) -> None:  # fmt: skip
-    """Say what each unit of an LSTM counts; with no model named, of the model and text that are shipped."""
+    """Say what each unit of an LSTM counts: what moves its cell, what resets it, and what it follows.
+
+    Each cell is compared with a tally: a counter that a few fitted numbers describe. Give the model something to read,
+    with --text, --array or --audio; only a recogniser, which knows its alphabet, can read strings of its own.
+    """
     from tallycell.cli import report, unit_view
     from tallycell.reading import read_units
 
@@ -75,20 +82,23 @@ def read(
         report.print_reading(console(), subject, reading, top=showing.top)
 
 
-@app.command()
+@app.command(short_help="Record every gate and state of every step into a Zarr store.")
 @with_groups
 def trace(
     model: Model,
     what: Annotated[
-        Path | None, typer.Argument(metavar="INPUT", help="a table or array, or wav; else a text: told by its suffix")
+        Path | None,
+        typer.Argument(
+            metavar="INPUT", help="read this file: a table, an array or a WAV, as its suffix tells; else a text"
+        ),
     ] = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Zarr store to write")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="STORE", help="write the trace to this Zarr store")],
     source: Source,
     opening: Opening,
     feeding: Feeding,
 ) -> None:
-    """Record every gate and state of every step into a Zarr store."""
+    """Record every gate and every state of an LSTM at every step, and write them to a Zarr store."""
     from tallycell.trace.store import require_trace_place, save_trace
 
     source = source if what is None else source_of(what, source)
@@ -113,10 +123,10 @@ def trace(
 def inspect(
     model: Model,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     opening: Opening,
 ) -> None:
-    """Print what a model file holds: its LSTMs by path, what surrounds them, and what cannot be read and why."""
+    """Print what a model file holds: the path and size of each LSTM, what surrounds it, what cannot be read and why."""
     from tallycell.cli import inspect_view
     from tallycell.loaders.formats import recognise
 

@@ -6,31 +6,39 @@ from typer.core import TyperGroup
 
 GROUPS = {
     "Read a model": ("read", "trace", "inspect"),
-    "Counter machines (finite control with counters that a step may add to)": (
+    "Counter machines (a finite automaton with counters that each symbol may raise, lower or reset)": (
         "machines", "run", "export", "extract", "compile", "check", "harden",
     ),
     "Learn to count": ("train", "scoreboard"),
 }  # fmt: skip
-PAGES = {"machines": "machines", "extract": "extraction", "harden": "compilation", "compile": "compilation",
-         "check": "checking", "train": "learning", "scoreboard": "learning"}  # fmt: skip
+PAGES = {
+    "machines": "machines", "run": "machines", "export": "notation", "extract": "extraction", "compile": "compilation",
+    "check": "checking", "harden": "extraction", "train": "learning", "scoreboard": "learning",
+}  # fmt: skip
 EXAMPLES = {
     "read": (
-        "tallycell read                                         the model and the text that are shipped",
+        "tallycell read                      # the model and the text that come with tallycell",
         "tallycell read model.pt --array basin.csv --quantities snow.csv",
         "tallycell read tagger.pt --text reviews.txt --vocab vocab.txt",
         "tallycell read detector.onnx --audio speech.wav --unit 0.59",
     ),
-    "trace": ("tallycell trace model.pt basin.csv -o run.zarr       then: xarray.open_zarr('run.zarr')",),
+    "trace": ("tallycell trace model.pt basin.csv -o run.zarr    # in Python: tallycell.open_trace('run.zarr')",),
     "inspect": ("tallycell inspect detector.onnx",),
-    "machines": ("tallycell machines",),
-    "run": ("tallycell run anbn aaabbb aabbb",),
-    "export": ("tallycell export anbn --to c -o anbn.c",),
-    "extract": ("tallycell extract network.safetensors",),
-    "compile": ("tallycell compile anbn -o network.safetensors",),
-    "check": ("tallycell check anbn network.safetensors --prove",),
+    "machines": ("tallycell machines", "tallycell export anbn               # print one of them"),
+    "run": ("tallycell run anbn aaabbb aabbb", "tallycell run comment-depth 'int /* a /* b */ c' --other x --steps"),
+    "export": ("tallycell export anbn", "tallycell export anbn --to c -o anbn.c"),
+    "extract": (
+        "tallycell extract network.safetensors",
+        "tallycell extract network.safetensors --inputs strings.txt -o machine.txt",
+    ),
+    "compile": ("tallycell compile anbn -o network.safetensors", "tallycell compile machine.txt -o mine.safetensors"),
+    "check": (
+        "tallycell check anbn network.safetensors --language 'a^n b^n'",
+        "tallycell check machine.txt mine.safetensors --strings strings.txt",
+    ),
     "harden": ("tallycell harden trained.safetensors -o exact.safetensors",),
-    "train": ("tallycell train anbn -o network.safetensors",),
-    "scoreboard": ("tallycell scoreboard --results mine.jsonl",),
+    "train": ("tallycell train dyck-1 -o trained.safetensors --hardened exact.safetensors",),
+    "scoreboard": ("tallycell scoreboard 1 5b --seeds 3 --results mine.jsonl --page mine.md",),
 }
 
 

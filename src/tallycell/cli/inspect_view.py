@@ -20,8 +20,8 @@ from tallycell.wording import listed, quoted, shown
 JSON_SCHEMA_VERSION = "1"
 FORGET_GATES = {
     "own": "",
-    "coupled": "forget gate coupled to the input gate, f = 1 - i",
-    "none": "no forget gate, f = 1",
+    "coupled": "its forget gate is coupled to the input gate, f = 1 - i",
+    "none": "it has no forget gate, f = 1",
 }
 SHOWN_SYMBOLS = 12
 SHOWN_LSTMS = 100
@@ -58,11 +58,11 @@ def activations_of(parameters: LSTMParameters) -> str:
 def options_of(parameters: LSTMParameters) -> list[str]:
     """Say what an LSTM has that not every LSTM has."""
     options = [
-        f"projection to {parameters.proj_size}" if parameters.proj_size else "",
-        "peepholes" if parameters.peepholes else "",
+        f"it projects h to {parameters.proj_size}" if parameters.proj_size else "",
+        "it has peepholes" if parameters.peepholes else "",
         FORGET_GATES[parameters.forget_gate],
-        f"pre-activations clipped at {parameters.clip_pre:g}" if parameters.clip_pre is not None else "",
-        f"cells clipped at {parameters.clip_cell:g}" if parameters.clip_cell is not None else "",
+        f"its pre-activations are clipped at {parameters.clip_pre:g}" if parameters.clip_pre is not None else "",
+        f"its cells are clipped at {parameters.clip_cell:g}" if parameters.clip_cell is not None else "",
     ]
     return [option for option in options if option]
 
@@ -79,7 +79,8 @@ def print_model(console: Console, loaded: LoadedModel, format_name: str) -> None
     for rest, which in ((len(loaded), "LSTMs"), (len(loaded.refused), "that are refused")):
         if rest > SHOWN_LSTMS:
             tree.add(Text(f"and {rest - SHOWN_LSTMS:,} more {which}; --json gives all"))
-    for line in (*islice(loaded.order_in_words(), SHOWN_LSTMS), *_around(loaded)):
+    order = (f"order: {line}" for line in islice(loaded.order_in_words(), SHOWN_LSTMS))
+    for line in (*order, *_around(loaded)):
         tree.add(Text(line))
     console.print(tree)
 
@@ -90,24 +91,24 @@ def _name(path: str) -> str:
 
 def _lines_of(parameters: LSTMParameters, place: Place) -> Iterator[str]:
     if any(parameters.slots(direction) != Activations() for direction in range(parameters.num_directions)):
-        yield f"activations {activations_of(parameters)} (gate/cell/hidden)"
+        yield f"its activations (gate/cell/hidden) are {activations_of(parameters)}"
     yield from options_of(parameters)
     if not parameters.bias:
-        yield "no biases"
+        yield "it has no biases"
     if place.when is not None:
-        yield f"runs {shown(place.when, MOST_OF_A_CASE)}"
+        yield f"it runs {shown(place.when, MOST_OF_A_CASE)}"
     if place.operator != "LSTM":
-        yield f"operator {shown(place.operator)}"
+        yield f"its operator in the file is {shown(place.operator)}"
     if place.stored_as is not None:
-        yield f"stored as {shown(place.stored_as)}"
+        yield f"its weights are stored as {shown(place.stored_as)}"
     if place.reverse:
-        yield "reads its sequence from the last step to the first"
+        yield "it reads its sequence from the last step to the first"
     if place.merge is not None:
-        yield f"directions joined by {place.merge}"
+        yield f"its directions are joined by {place.merge}"
     if place.reads is not None:
-        yield f"reads {shown(place.reads)}"
+        yield f"it reads {shown(place.reads)}"
     sources = zip(("h_0", "c_0"), place.state_inputs, strict=True)
-    states = [f"{name} from the input {shown(source)}" for name, source in sources if source is not None]
+    states = [f"{name} comes from the input {shown(source)}" for name, source in sources if source is not None]
     if states:
         yield ", ".join(states)
 
@@ -116,13 +117,13 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
     """Say what surrounds the LSTMs."""
     if loaded.embedding is not None:
         symbols, features = loaded.embedding.shape
-        yield f"embedding: {count(symbols, 'symbol')}, {count(features, 'feature')} each"
+        yield f"embedding: it gives {count(symbols, 'symbol')} {count(features, 'feature')} each"
     if loaded.vocabulary is not None:
         yield f"vocabulary: {_say_symbols(loaded.vocabulary)}"
     if loaded.head is not None:
         outputs, hidden = loaded.head.weight.shape
         behind = f", {shown(loaded.head.activation)}" if loaded.head.activation else ""
-        yield f"head: {hidden:,} to {count(outputs, 'output')}{behind}"
+        yield f"head: it takes {hidden:,} to {count(outputs, 'output')}{behind}"
     if loaded.features is not None:
         static = f"; static: {listed(loaded.static)}" if loaded.static else ""
         yield f"features: {', '.join(map(shown, loaded.features[:SHOWN_SYMBOLS]))}{_rest(loaded.features)}{static}"
@@ -134,7 +135,8 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
     yield from (f"note: {note}" for note in loaded.notes)
     if loaded.recogniser is not None:
         one = loaded.recogniser
-        yield f"recogniser: reads {_say_symbols(one.alphabet)}; {count(len(one.outputs), 'output')}, {one.decision}"
+        yield f"recogniser (an LSTM that decides): it reads {_say_symbols(one.alphabet)}"
+        yield f"recogniser: it gives {count(len(one.outputs), 'output')}, decided by {one.decision}"
 
 
 def _say_symbols(symbols: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option, Typer, echo
 
+from tallycell.cli.inspect_view import count
 from tallycell.cli.machine_files import require_network_place
 from tallycell.cli.options import with_groups
 from tallycell.cli.terminal import fold, progress
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 learning_app = Typer()
 
-NOT_HARDENED = "not written, as no machine read from the network is right on all of the training strings"
+NOT_HARDENED = "is not written, as no machine read from the network is right on all of the training strings"
 
-AsJSON = Annotated[bool, Option("--json", help="print it as JSON")]
+AsJSON = Annotated[bool, Option("--json", help="print the result as JSON")]
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,49 @@ class Training:
     """What is trained, and for how long."""
 
     hidden: Annotated[
-        int | None, Option("--hidden", min=1, help="units; as many as the scoreboard's row has, if not given")
+        int | None,
+        Option(
+            "--hidden",
+            metavar="N",
+            min=1,
+            help="train networks of N units; if not given, of as many as the scoreboard takes for the language",
+        ),
     ] = None
-    seed: Annotated[int, Option("--seed", min=0, help="of weights, strings and noise: it determines the result")] = 0
+    seed: Annotated[
+        int,
+        Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="draw weights, strings and noise by this seed; the same seed gives the same networks",
+        ),
+    ] = 0
     networks: Annotated[
-        int | None, Option("--networks", min=1, help="the most networks to train until one is exact in training")
+        int | None,
+        Option(
+            "--networks",
+            metavar="N",
+            min=1,
+            help="give up after N networks, which are trained eight at a time; 64 if not given",
+        ),
     ] = None
     steps: Annotated[
-        int | None, Option("--steps", min=1, help="steps of training; as many as the scoreboard's row has")
+        int | None,
+        Option(
+            "--steps",
+            metavar="N",
+            min=1,
+            help="train for N steps; if not given, for as many as the scoreboard takes for this language",
+        ),
     ] = None
     hardened: Annotated[
-        Path | None, Option("--hardened", metavar="FILE", help="file for the same network made exact, as well")
+        Path | None,
+        Option(
+            "--hardened",
+            metavar="FILE",
+            help="write the hardened network to this file as well: its gates are exactly 0 or 1, so that it counts "
+            "without error",
+        ),
     ] = None
 
 
@@ -49,34 +82,53 @@ class Training:
 class Running:
     """Which rows are run, and for how long."""
 
-    slow: Annotated[bool, Option("--all", help="the slower rows as well")] = False
-    seeds: Annotated[int, Option("--seeds", min=1, help="seeds 0, 1, ... of each row")] = 10
+    slow: Annotated[bool, Option("--all", help="run the slower rows as well")] = False
+    seeds: Annotated[int, Option("--seeds", metavar="N", min=1, help="train each row with the seeds 0 to N - 1")] = 10
     processes: Annotated[
-        int, Option("--processes", min=0, help="seeds trained at the same time, each on one thread")
+        int, Option("--processes", metavar="N", min=0, help="train N seeds at the same time, each on one thread")
     ] = 2
     minutes: Annotated[
-        float | None, Option("--minutes", min=0, help="begin nothing new after so long; run again to go on")
+        float | None,
+        Option(
+            "--minutes", metavar="N", min=0, help="begin no new seed after N minutes; call the command again to go on"
+        ),
     ] = None
-    far: Annotated[bool, Option("--far", help="search the failures of hardened networks to n = 2^24")] = False
-    only_page: Annotated[bool, Option("--only-page", help="run nothing, make the page of the results there are")] = (
-        False
-    )
-    plot: Annotated[bool, Option("--plot/--no-plot", help="draw success by length; needs matplotlib")] = True
+    far: Annotated[
+        bool,
+        Option(
+            "--far",
+            help="search to n = 2^24, beyond the row's aim, where hardened networks (gates exactly 0 or 1) fail",
+        ),
+    ] = False
+    only_page: Annotated[
+        bool, Option("--only-page", help="train nothing, and write the page of the results that are there")
+    ] = False
+    plot: Annotated[
+        bool, Option("--plot/--no-plot", help="draw a plot of success by length; this needs matplotlib")
+    ] = True
 
 
 @learning_app.command(short_help="Train an LSTM to count.")
 @with_groups
 def train(
-    language: Annotated[str, Argument(metavar="LANGUAGE", help="what it learns, such as anbn or dyck-1")],
+    language: Annotated[
+        str,
+        Argument(
+            metavar="LANGUAGE", help="name the language to learn, such as anbn or dyck-1 (docs/learning.md lists them)"
+        ),
+    ],
     *,
-    output: Annotated[Path, Option("--output", "-o", help="safetensors file to write")],
+    output: Annotated[
+        Path, Option("--output", "-o", metavar="FILE", help="write the network to this .safetensors file")
+    ],
     training: Training,
     as_json: AsJSON = False,
 ) -> None:
-    """Train networks on short strings of a language until the machine read from one of them is right on all of them.
+    """Train LSTMs on short strings of a language until one, its gates set to 0 or 1, is right on all.
 
-    Stopped, it goes on where it was when it is called again. Exit status 1 if none is right; the best network is
-    written. With --hardened, the machine is compiled, and how far that is proved is said.
+    If the command is stopped, call it again and it goes on where it was. If no network is right, the best one is
+    written and the exit status is 1. With --hardened the horizon is printed too: the length of strings up to which the
+    hardened network provably decides as the counter machine read from it.
     """
     from tallycell.learning.languages import language as language_of
 
@@ -116,9 +168,10 @@ def train(
         proved = {} if horizon is None else {"horizon": horizon.symbols}
         sys.stdout.write(json.dumps({"file": str(output), **found, **exact, **proved}) + "\n")
     else:
-        sys.stdout.write(f"{output}: {_said(found)}\n")
+        sys.stdout.write(fold(f"{output} holds {_said(found)}") + "\n")
         if training.hardened is not None:
-            sys.stdout.write(f"{training.hardened}: {NOT_HARDENED if horizon is None else fold(str(horizon))}\n")
+            exactly = f"holds the hardened network (its gates are exactly 0 or 1)\n{horizon}"
+            sys.stdout.write(fold(f"{training.hardened} {NOT_HARDENED if horizon is None else exactly}") + "\n")
     if not trained.exact_in_training and trained.hardened is None:
         raise Exit(1)
 
@@ -127,18 +180,28 @@ def train(
 @with_groups
 def scoreboard(
     rows: Annotated[
-        list[str] | None, Argument(metavar="ROW...", help="such as 1 or 5b; all but the slower ones if not given")
+        list[str] | None,
+        Argument(metavar="ROW...", help="name the rows to run, such as 1 or 5b; all but the slower ones if not given"),
     ] = None,
     *,
     results: Annotated[
-        Path, Option("--results", help="file of results, a line each; what is there is not run again")
+        Path,
+        Option(
+            "--results",
+            metavar="FILE",
+            help="keep the results in this file, one a line; what is in it is not run again",
+        ),
     ] = Path("docs/scoreboard.jsonl"),
-    page: Annotated[Path, Option("--page", help="Markdown file to write")] = Path("docs/scoreboard.md"),
+    page: Annotated[Path, Option("--page", metavar="FILE", help="write the page to this Markdown file")] = Path(
+        "docs/scoreboard.md"
+    ),
     running: Running,
 ) -> None:
-    """Train every row of the scoreboard over several seeds, judge what comes out, and write the page of all results.
+    """Train the rows of the scoreboard (a language and a size each) with several seeds, and write a page of results.
 
-    Stopped, it goes on where it was when it is called again, but for the seeds that were being trained.
+    Each network is judged as it was trained, snapped (its gates set to 0 or 1), and hardened (compiled anew from the
+    counter machine read from it). If the command is stopped, call it again and it goes on; only the seeds that were
+    being trained begin anew.
     """
     from tallycell.learning import rows as table
 
@@ -158,8 +221,8 @@ def scoreboard(
                 progress=lambda row, done, total: advance(f"training, last of row {row}", (done, total)),
             )  # fmt: skip
     make_page(results, page, plot=running.plot)
-    still = f"; {left} seeds are still to be run: call it again" if left else ""
-    echo(f"{page}: made of {results}{still}")
+    still = f"; {left} seeds are still to be run: call the command again" if left else ""
+    echo(f"{page} shows the results of {results}{still}")
 
 
 def _require_torch() -> None:
@@ -205,6 +268,7 @@ def _said(found: dict[str, Any]) -> str:
     wrong = found["snapped_wrong"]
     how = "right on all" if wrong == 0 else f"wrong on {wrong:.2%}"
     return (
-        f"{found['language']}, {found['hidden']} units; the best of {found['networks']} networks in "
-        f"{found['seconds']} s; loss {found['loss']:.4f} nats a symbol; snapped, it is {how} of the training strings"
+        f"an LSTM of {count(found['hidden'], 'unit')} for {found['language']}, the best of {found['networks']} "
+        f"trained in {found['seconds']} s; its loss is {found['loss']:.4f} nats a symbol; snapped (its gates set to 0 or 1), it is "
+        f"{how} of the training strings"
     )

@@ -29,25 +29,46 @@ if TYPE_CHECKING:
 
 machine_app = Typer()
 
-MACHINE_HELP = "a file in the notation or in JSON (.json), or the name of a shipped machine"
+MACHINE_HELP = "name a shipped machine, or a file: a program in tallycell's notation, or JSON (.json)"
 Machine = Annotated[str, Argument(metavar="MACHINE", help=MACHINE_HELP)]
-Model = Annotated[Path, Argument(metavar="MODEL", help="a recogniser: a safetensors file of tallycell's own")]
-ModelOutput = Annotated[Path, Option("--output", "-o", help="safetensors file to write")]
-Prove = Annotated[
-    bool, Option("--prove/--no-prove", help="prove to what length it decides as the machine; seconds, or more")
+MODEL_HELP = (
+    "name the safetensors file of a recogniser (an LSTM with its alphabet and the rule by which it decides), as "
+    "tallycell compile, harden and train write it"
+)
+Model = Annotated[Path, Argument(metavar="MODEL", help=MODEL_HELP)]
+ModelOutput = Annotated[
+    Path, Option("--output", "-o", metavar="FILE", help="write the network to this .safetensors file")
 ]
-AsJSON = Annotated[bool, Option("--json", help="print it as JSON")]
+Prove = Annotated[
+    bool,
+    Option(
+        "--prove/--no-prove",
+        help="prove the horizon: the length of strings up to which the network decides as the machine; this takes "
+        "seconds, with several counters minutes",
+    ),
+]
+AsJSON = Annotated[bool, Option("--json", help="print the result as JSON")]
 Separator = Annotated[
     str | None,
     Option(
         "--separator", metavar="TEXT",
-        help="what stands between two symbols; nothing if each is one character, else blanks",
+        help="split strings into symbols at this text; if not given, at blanks where a symbol has several characters",
     ),
 ]  # fmt: skip
 
-OptionalOutput = Annotated[Path | None, Option("--output", "-o", help="file to write; else it is printed")]
+OptionalOutput = Annotated[
+    Path | None, Option("--output", "-o", metavar="FILE", help="write to this file instead of printing")
+]
 
-AsWell = Annotated[Path | None, Option("--output", "-o", help="file to write as well: text, or JSON (.json)")]
+AsWell = Annotated[
+    Path | None,
+    Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="write it to this file as well: as text, or as JSON if the name ends in .json",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -56,10 +77,19 @@ class Meant:
 
     inputs: Annotated[
         Path | None,
-        Option("--inputs", metavar="FILE", help="strings that it is meant to read, one a line; - for standard input"),
+        Option(
+            "--inputs",
+            metavar="FILE",
+            help="read only what it does on the strings of this file, one a line; - takes them from standard input",
+        ),
     ] = None
     allowed: Annotated[
-        str | None, Option("--allowed", metavar="MACHINE", help="machine without counters that fails on other inputs")
+        str | None,
+        Option(
+            "--allowed",
+            metavar="MACHINE",
+            help="read only what it does on strings on which this machine (one without counters) does not fail",
+        ),
     ] = None
     separator: Separator = None
 
@@ -77,15 +107,35 @@ class Checking:
     """What a network and a machine are compared on."""
 
     length: Annotated[
-        int, Option("--length", min=1, help="all strings up to so many symbols; fewer where they are too many")
+        int,
+        Option(
+            "--length",
+            metavar="N",
+            min=1,
+            help="compare all strings of up to N symbols; of fewer where there are more than two million",
+        ),
     ] = 10
-    samples: Annotated[int, Option("--samples", min=1, help="strings drawn from each of two distributions")] = 1000
-    longest: Annotated[int, Option("--longest", min=1, help="symbols of the longest strings of the search")] = 1_000_000
+    samples: Annotated[
+        int, Option("--samples", metavar="N", min=1, help="draw N strings from each of two distributions")
+    ] = 1000
+    longest: Annotated[
+        int, Option("--longest", metavar="N", min=1, help="search for a difference in strings of up to N symbols")
+    ] = 1_000_000
     strings: Annotated[
-        Path | None, Option("--strings", metavar="FILE", help="your own strings, one a line; - for standard input")
+        Path | None,
+        Option(
+            "--strings",
+            metavar="FILE",
+            help="compare on the strings of this file too, one a line; - takes them from standard input",
+        ),
     ] = None
     language: Annotated[
-        str | None, Option("--language", metavar="PATTERN", help="such as 'a^n b^2n': find the first n that fails")
+        str | None,
+        Option(
+            "--language",
+            metavar="PATTERN",
+            help="search the first n at which the network fails on a language written like 'a^n b^2n'",
+        ),
     ] = None
 
 
@@ -108,7 +158,7 @@ class Form(StrEnum):
 
 @machine_app.command(short_help="List the counter machines that are shipped.")
 def machines(*, as_json: AsJSON = False) -> None:
-    """List the counter machines that are shipped; tallycell export NAME prints one."""
+    """List the counter machines that come with tallycell. The command `tallycell export NAME` prints one."""
     from tallycell.cli import machine_list
 
     sys.stdout.write((machine_list.to_json() if as_json else machine_list.to_text()) + "\n")
@@ -119,17 +169,25 @@ def run(
     machine: Machine,
     strings: Annotated[
         list[str] | None,
-        Argument(metavar="STRING...", help="what it reads; - for each line of standard input", show_default=False),
+        Argument(
+            metavar="STRING...",
+            help="give the strings that it reads; - takes one from each line of standard input",
+            show_default=False,
+        ),
     ] = None,
     *,
-    steps: Annotated[bool, Option("--steps", help="show each step")] = False,
+    steps: Annotated[bool, Option("--steps", help="show what happens at each symbol")] = False,
     separator: Separator = None,
     other: Annotated[
-        str | None, Option("--other", metavar="SYMBOL", help="the symbol as which all outside the alphabet are read")
+        str | None, Option("--other", metavar="SYMBOL", help="read every other character as this symbol")
     ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Run a counter machine over strings and say what it says of each; exactly, at any length."""
+    """Run a counter machine over strings, and print what it says after each, its state, and its counters.
+
+    It says accept or reject if it decides; "legal" and the symbols that may come next, if it tells; and its tags. In
+    the state "fail" it rejects whatever follows. Counters are exact for strings of any length.
+    """
     from tallycell.cli import machine_runs
 
     if not strings:
@@ -150,13 +208,17 @@ def run(
 def export(
     machine: Machine,
     *,
-    to: Annotated[Form, Option("--to", help="what to write")] = Form.text,
+    to: Annotated[Form, Option("--to", help="choose the language to write it in")] = Form.text,
     output: OptionalOutput = None,
     name: Annotated[
-        str | None, Option("--name", metavar="TEXT", help="what every name in C begins with; the graph in DOT")
+        str | None,
+        Option("--name", metavar="TEXT", help="begin every name in C with this, or call the graph in DOT so"),
     ] = None,
 ) -> None:
-    """Write a counter machine as C99 or Python that needs nothing else, as JSON, as DOT for Graphviz, or as text."""
+    """Write a counter machine as text, JSON, DOT (for Graphviz), C99 or Python.
+
+    The C and Python code needs nothing else to run. Text is the notation that docs/notation.md explains.
+    """
     from tallycell.machine.notation.interchange import to_dot, to_json
     from tallycell.machine.notation.text import format_machine
     from tallycell.machine.running.export import to_c, to_python
@@ -178,7 +240,11 @@ def export(
 @machine_app.command(short_help="Read a counter machine from a network.")
 @with_groups
 def extract(model: Model, *, output: AsWell = None, meant: Meant, as_json: AsJSON = False) -> None:
-    """Read a counter machine from a network; print it, how well it fits and what breaks it, as one program."""
+    """Read a counter machine from a network and print it as a program.
+
+    Comments below the program say how it was read, on how many strings it decides as the network does, which cell each
+    counter is, and what stops the network from counting exactly.
+    """
     from tallycell.cli import extraction_view
     from tallycell.machine.extracting.extraction import extract_machine
     from tallycell.machine.notation.interchange import to_json
@@ -196,12 +262,16 @@ def extract(model: Model, *, output: AsWell = None, meant: Meant, as_json: AsJSO
     write_text(None, extraction_view.to_json(extraction) if as_json else extraction_view.to_text(extraction))
 
 
-@machine_app.command(short_help="Make a network count exactly.")
+@machine_app.command(short_help="Replace a network by one whose gates are exactly 0 or 1.")
 @with_groups
 def harden(
     model: Model, *, output: ModelOutput, meant: Meant, prove: Prove = True, as_json: AsJSON = False
 ) -> None:  # fmt: skip
-    """Make a network count exactly: extract its machine, compile that, on the same units where possible."""
+    """Harden a network: replace it by one whose gates are exactly 0 or 1, so that it counts without error.
+
+    The counter machine is read from the network (as extract does) and compiled (as compile does); where possible, each
+    counter stays in its unit.
+    """
     from tallycell.cli import extraction_view, network_view
     from tallycell.loaders import save
     from tallycell.machine.counter_machine import CounterMachine
@@ -224,21 +294,25 @@ def harden(
         before = {"extraction": extraction_view.as_object(hardened.extraction), "same_units": hardened.same_units}
         write_text(None, network_view.to_json(output, hardened.net, horizon, **before))
     else:
-        units = "on the units of the old network" if hardened.same_units else "on units of its own"
+        units = "it uses the units of the old network" if hardened.same_units else "it uses units of its own"
         after = network_view.to_text(output, hardened.net, horizon, units)
         write_text(None, f"{extraction_view.to_text(hardened.extraction)}\n{after}")
 
 
-@machine_app.command("compile", short_help="Make a network that does what a counter machine does.")
+@machine_app.command("compile", short_help="Make an LSTM that decides as a counter machine does.")
 def compile_(
     machine: Machine,
     *,
     output: ModelOutput,
-    dtype: Annotated[DType, Option("--dtype", help="of the weights")] = DType.float32,
+    dtype: Annotated[DType, Option("--dtype", help="choose the number format of the weights")] = DType.float32,
     prove: Prove = True,
     as_json: AsJSON = False,
 ) -> None:
-    """Make an LSTM that decides as a counter machine does; say how large it is and to what length that is proved."""
+    """Make an LSTM that decides as a counter machine does, and write it to a file.
+
+    The command prints how large it is, and its horizon: the length of strings up to which the network provably decides
+    as the machine.
+    """
     from tallycell.cli import network_view
     from tallycell.loaders import save
     from tallycell.machine.compiling.compilation import compile_machine
@@ -258,14 +332,18 @@ def compile_(
         write_text(None, network_view.to_text(output, net, horizon))
 
 
-@machine_app.command(short_help="Say whether a network does what a counter machine does.")
+@machine_app.command(short_help="Compare what a network and a counter machine decide.")
 @with_groups
 def check(
     machine: Machine, model: Model, *, checking: Checking, separator: Separator = None, as_json: AsJSON = False
 ) -> None:
-    """Compare machine and network: all short strings, long ones, near misses; prove to what length they agree.
+    """Compare what a counter machine and a network decide after each symbol of many strings.
 
-    Exit status 1 if a difference was seen.
+    Each line of the result begins with how it is known: exhaustive (all short strings), sampled (drawn strings),
+    counted (near misses, that is accepted strings with one symbol changed; and your own), searched (long strings), or
+    proved (the horizon: the length of strings up to which the network provably decides as the machine).
+
+    The exit status is 1 if a difference was seen.
     """
     from tallycell.cli import check_view
     from tallycell.machine.checking.check import check_machine

@@ -27,7 +27,7 @@ def to_json(path: Path, net: Recogniser, horizon: Horizon | None, **more: Any) -
 def say_network(path: Path, net: Recogniser) -> str:
     """Say in one line how large a network is, its readout included."""
     readout = net.readout_weight.size + net.readout_bias.size
-    return f"{path}: {size_of(net.parameters)}, and {readout:,} of the readout"
+    return f"{path} holds an {size_of(net.parameters)}, and a readout of {readout:,} weights"
 
 
 def network_as_object(path: Path, net: Recogniser) -> dict[str, Any]:

@@ -17,15 +17,24 @@ class Opening:
     """How a model file may be opened, and what it does not say itself."""
 
     trust_pickle: Annotated[
-        bool, Option("--trust-pickle", help="open a pickle that holds more than weights: its writer can run code here")
+        bool,
+        Option(
+            "--trust-pickle",
+            help="open a pickle that holds more than weights; whoever wrote it can then run code on this machine",
+        ),
     ] = False
     trust_code: Annotated[
-        bool, Option("--trust-code", help="let torch open TorchScript and exported programs, which can run code here")
+        bool,
+        Option(
+            "--trust-code",
+            help="let torch open TorchScript and exported programs, which can then run code on this machine",
+        ),
     ] = False
     forget_bias: Annotated[
         float | None,
         Option(
             "--forget-bias",
+            metavar="NUMBER",
             help="TensorFlow only: the forget bias that the program adds (the file does not store it), 0 or 1",
         ),
     ] = None
@@ -42,13 +51,23 @@ class Feeding:
     """Which LSTM of a model reads, and how sound is cut for it."""
 
     lstm: Annotated[
-        str | None, Option("--lstm", metavar="PATH", help="which LSTM of the model; tallycell inspect lists the paths")
+        str | None,
+        Option("--lstm", metavar="PATH", help="read the LSTM at this path of the model; inspect lists the paths"),
     ] = None
-    rate: Annotated[int | None, Option("--rate", min=1, help="samples a second that the model was made for")] = None
-    chunk: Annotated[int | None, Option("--chunk", min=1, help="new samples in each call of the model")] = None
+    rate: Annotated[
+        int | None, Option("--rate", metavar="N", min=1, help="how many samples a second the model was made for")
+    ] = None
+    chunk: Annotated[
+        int | None, Option("--chunk", metavar="N", min=1, help="how many new samples to give in each call of the model")
+    ] = None
     context: Annotated[
         int | None,
-        Option("--context", min=0, help="how many samples of the previous chunk to repeat at the start of each call"),
+        Option(
+            "--context",
+            metavar="N",
+            min=0,
+            help="how many samples of the previous chunk to repeat at the start of each call",
+        ),
     ] = None
 
 
@@ -56,28 +75,50 @@ class Feeding:
 class Source:
     """What there is to read, and what is known of it."""
 
-    text: Annotated[Path | None, Option("--text", help="text, UTF-8; for a model that has an embedding")] = None
+    text: Annotated[
+        Path | None, Option("--text", metavar="FILE", help="read this text (UTF-8) with a model that has an embedding")
+    ] = None
     array: Annotated[
         list[Path] | None,
         Option(
-            "--array", help="table or array (csv, parquet, npy, npz, NetCDF, Zarr); again for each further sequence"
+            "--array",
+            metavar="FILE",
+            help="read this table or array (csv, parquet, npy, npz, NetCDF, Zarr); repeat it for each further sequence",
         ),
     ] = None
-    audio: Annotated[Path | None, Option("--audio", help="sound as WAV, through the model's own front end")] = None
+    audio: Annotated[
+        Path | None, Option("--audio", metavar="FILE", help="read this sound (WAV) through the model's own front end")
+    ] = None
     time: Annotated[
-        str | None, Option("--time", metavar="COLUMN", help="column that holds the time; else the first with dates")
+        str | None,
+        Option(
+            "--time", metavar="COLUMN", help="take the time from this column; if not given, from the first with dates"
+        ),
     ] = None
     quantities: Annotated[
-        Path | None, Option("--quantities", help="table of what a cell may follow, at the steps of the array")
+        Path | None,
+        Option("--quantities", metavar="FILE", help="compare the cells with each column of this table, step by step"),
     ] = None
     vocab: Annotated[
         Path | None,
-        Option("--vocab", help="symbols of the embedding: one a line, a list or mapping in JSON, or a tokenizer.json"),
+        Option(
+            "--vocab",
+            metavar="FILE",
+            help="take the symbols of the embedding from this file: one a line, a list or mapping in JSON, or a "
+            "tokenizer.json",
+        ),
     ] = None
     scale: Annotated[
-        Path | None, Option("--scale", help="mean and std of each column, JSON or YAML; the array is scaled by them")
+        Path | None,
+        Option(
+            "--scale",
+            metavar="FILE",
+            help="scale the array by the mean and std of each column in this JSON or YAML file",
+        ),
     ] = None
-    state: Annotated[Path | None, Option("--state", help="npz file with the initial states h_0 and c_0")] = None
+    state: Annotated[
+        Path | None, Option("--state", metavar="FILE", help="start from the states h_0 and c_0 in this npz file")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +126,17 @@ class Showing:
     """How a reading is given out."""
 
     as_json: Annotated[bool, Option("--json", help="print the whole reading as JSON")] = False
-    as_csv: Annotated[bool, Option("--csv", help="print one row a unit as CSV")] = False
-    unit: Annotated[str | None, Option("--unit", metavar="L.U", help="one unit in depth, such as 0.27")] = None
+    as_csv: Annotated[bool, Option("--csv", help="print one row for each unit as CSV")] = False
+    unit: Annotated[
+        str | None, Option("--unit", metavar="L.U", help="show one unit in depth: layer and unit, such as 0.27")
+    ] = None
     rows: Annotated[
-        int, Option("--rows", min=0, help="with --unit: how many features and quantities to lay under the cell")
+        int,
+        Option(
+            "--rows", metavar="N", min=0, help="with --unit: how many features and quantities to lay under the cell"
+        ),
     ] = 3
-    top: Annotated[int, Option("--top", min=1, help="how many units to show")] = 10
+    top: Annotated[int, Option("--top", metavar="N", min=1, help="how many units to show")] = 10
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,7 +16,7 @@ from tallycell.cli.inputs import Subject
 from tallycell.cli.inspect_view import activations_of, options_of, size_of
 from tallycell.reading import Reading
 from tallycell.reading.nothing_learned import NothingLearned
-from tallycell.reading.page import glyphs_for, page_of
+from tallycell.reading.page import glyphs_for, page_of, text_of
 from tallycell.reading.triggers import Trigger
 from tallycell.wording import shown
 
@@ -30,7 +30,11 @@ def print_reading(console: Console, subject: Subject, reading: Reading, *, top: 
         folded = wrap(f"  {line}", console.width, subsequent_indent="    ", break_on_hyphens=False)
         console.print("\n".join(folded), markup=False)
     console.print()
-    console.print(page_of(reading, top, glyphs_for(console.encoding)))
+    glyphs = glyphs_for(console.encoding)
+    if console.is_terminal:
+        console.print(page_of(reading, top, glyphs))
+    else:  # without the blanks that tables have at the ends of lines
+        console.print(Text(text_of(reading, console.width, top, glyphs)))
 
 
 def describe(subject: Subject) -> list[str]:

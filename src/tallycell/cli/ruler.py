@@ -78,7 +78,9 @@ def print_ruler(console: Console, given: Input, trace: xr.Dataset, unit: UnitRea
     up, down = PARTIAL[glyphs is UNICODE]
     legend = LEGEND.format(up=up, down=down, low=glyphs.blocks[0], high=glyphs.blocks[-1])
     console.print(Text(_plain(legend, glyphs), style="dim"))
-    lines = _words(steps, range(begin, last + 1)) if words else _blocks(steps, begin, last + 1, width, named)
+    lines = (
+        _words(steps, range(begin, last + 1), console.width) if words else _blocks(steps, begin, last + 1, width, named)
+    )
     for line in lines:
         console.print(line)
 
@@ -97,17 +99,19 @@ def _blocks(steps: _Steps, begin: int, end: int, width: int, named: int) -> Iter
         yield Text()
 
 
-def _words(steps: _Steps, span: range) -> Iterator[Text]:
-    """Lay words one below the other, the events of each beside it."""
+def _words(steps: _Steps, span: range, width: int) -> Iterator[Text]:
+    """Lay words one below the other, the events of each beside it, and as many heights as there is room for."""
     assert steps.tokens is not None  # words are tokens
-    names = [*steps.events, *steps.heights]
-    yield Text(f"{'':<{WORD}}  " + "  ".join(f"{name:<{SHORTEST}}" for name in names).rstrip(), style="dim")
+    columns = {name: max(len(name), SHORTEST) + 2 for name in (*steps.events, *steps.heights)}
+    while WORD + 2 + sum(columns.values()) > width and len(columns) > len(steps.events) + 1:
+        columns.popitem()
+    yield Text(f"{'':<{WORD}}  " + "".join(f"{name:<{size}}" for name, size in columns.items()).rstrip(), style="dim")
     for t in span:
-        marks = [steps.events[name][t] for name in steps.events]
-        marks += [(heights[t], "cyan") for heights in steps.heights.values()]
+        marks = [
+            steps.events[name][t] if name in steps.events else (steps.heights[name][t], "cyan") for name in columns
+        ]
         word = shown(steps.tokens[t], WORD - 3)
-        widths = [max(len(name), SHORTEST) + 2 for name in names]
-        cells = [(f"{mark:<{width}}", style) for (mark, style), width in zip(marks, widths, strict=True)]
+        cells = [(f"{mark:<{size}}", style) for (mark, style), size in zip(marks, columns.values(), strict=True)]
         yield Text.assemble((f"{word:<{WORD}}  ", "bold"), *cells, no_wrap=True)
 
 

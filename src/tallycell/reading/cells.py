@@ -102,10 +102,10 @@ class Cell:
 
         sum held / sum held min(-ln f, 1): a step forgets at most all, and what is not there cannot be forgotten. A cell
         that keeps 0.7 a step has 2.8 steps; one that counts to 40 and is reset has 20, the steps that it carries on
-        average; one that is never reset and loses nothing infinitely many.
+        average; one that is never reset and loses nothing infinitely many; one that never holds anything none.
         """
-        forgotten = float(self.held @ np.minimum(-np.log(self._kept), 1.0))
-        return math.inf if forgotten <= 0 else float(self.held.sum()) / forgotten
+        held, forgotten = float(self.held.sum()), float(self.held @ np.minimum(-np.log(self._kept), 1.0))
+        return 0.0 if held == 0 else math.inf if forgotten <= 0 else held / forgotten
 
     def movements(self) -> float:
         """Count how often the cell is moved: the effective number of its writes, or of its losses if that is more.

@@ -83,10 +83,10 @@ def page_of(reading: "Reading", top: int = TOP, glyphs: Glyphs = UNICODE) -> Ren
     return Group(*parts[1:])
 
 
-def text_of(reading: "Reading", width: int = WIDTH) -> str:
+def text_of(reading: "Reading", width: int = WIDTH, top: int = TOP, glyphs: Glyphs = UNICODE) -> str:
     """Give the page as text."""
     written = io.StringIO()
-    Console(file=written, width=width, highlight=False, force_terminal=False).print(page_of(reading))
+    Console(file=written, width=width, highlight=False, force_terminal=False).print(page_of(reading, top, glyphs))
     return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
 
 

@@ -145,11 +145,12 @@ class Reading:
         return f"Reading({len(self.units)} units: {roles}{about})"
 
     def best(self, count: int | None = None) -> tuple[UnitReading, ...]:
-        """Units that read best: first those with a clear purpose (counter, timer, flag, slow store), then by R²."""
-        clear: tuple[Role, ...] = ("counter", "timer", "flag", "slow store")
+        """Units that read best: first those with a purpose (flag, counter, slow store; then timer), each by R²."""
+        purposes: dict[Role, int] = {"flag": 0, "counter": 0, "slow store": 0, "timer": 1}
 
         def key(unit: UnitReading) -> tuple[int, float]:
-            return (0 if unit.role in clear else ROLES.index(unit.role), -np.nan_to_num(unit.r2, nan=-math.inf))
+            place = purposes.get(unit.role, len(purposes) + ROLES.index(unit.role))
+            return (place, -np.nan_to_num(unit.r2, nan=-math.inf))
 
         return tuple(sorted(self.units, key=key)[:count])
 

@@ -14,6 +14,7 @@ from tallycell.wording import shown
 
 SURE = 0.8  # share of the steps with a stimulus from which a sentence names it
 WORTH_SAYING = 0.2  # share below which a stimulus says nothing: the table of triggers still has it
+RARELY = 0.02  # share of the steps: a move that is rarer, and that nothing brings, is not said
 NEARLY_ALWAYS = 0.95  # share of the steps from which a cell is said to be shown always, or never
 NOTHING = 0.02  # share of the other value of a flag below which a value is said to be 0
 RESET = 0.1  # mean f from which a reset is called a cut
@@ -93,6 +94,8 @@ def _opening(told: Told) -> str:
     if told.role == "flag":
         return _flag(told)
     moves = " and ".join(_moves(told)) or "no step stands out"
+    if told.role == "slow store" and not _moves(told):
+        return "Stores what it reads"
     return {
         "counter": f"Counts {moves}",
         "timer": f"Times: it goes {moves}",
@@ -105,13 +108,15 @@ def _opening(told: Told) -> str:
 
 def _moves(told: Told) -> list[str]:
     behaviour = told.behaviour
+    steps_of = {"increment": behaviour.increments, "decrement": behaviour.decrements}
+    telling = {event for event, steps in steps_of.items() if steps.mean() >= RARELY or told.triggers.get(event)}
     return [
         f"{word} by {say_number(abs(step))}{_say_at(told.triggers.get(event, ()), float(steps.mean()))}"
         for word, event, step, steps in (
             ("up", "increment", behaviour.up, behaviour.increments),
             ("down", "decrement", behaviour.down, behaviour.decrements),
         )
-        if step
+        if step and event in telling
     ]
 
 

@@ -57,7 +57,8 @@ class Counted:
 
     def __str__(self) -> str:
         said = (
-            f"they agree on {self.alike:,} of {self.strings:,} strings, at {self.steps_alike:,} of {self.steps:,} steps"
+            f"{self.text}: they agree on {self.alike:,} of {self.strings:,} strings, at {self.steps_alike:,} of "
+            f"{self.steps:,} steps"
         )
         if self.bound is not None:
             said += (
@@ -65,7 +66,7 @@ class Counted:
             )
         if self.differing is not None:
             said += f"; they first differ after {_quoted(self.differing)}"
-        return f"{said}: {self.text}"
+        return said
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,15 @@ class Check:
     def __str__(self) -> str:
         e, s = self.exhaustive, self.searched
         lines = ["machine and network agree on a string if they decide alike after each of its symbols"]
-        lines.append(
-            f"exhaustive  they agree on {e.alike:,} of {e.strings:,} strings, all those of up to {e.length} symbols"
-        )
+        lines.append(f"exhaustive  all strings of up to {e.length} symbols: they agree on {e.alike:,} of {e.strings:,}")
         if e.first_difference is not None:
             lines[-1] += f"; they first differ after {_quoted(e.first_difference)}"
         lines += [f"sampled     {one}" for one in self.sampled]
         lines += [f"counted     {one}" for one in self.counted]
         if s.symbols is None:
             lines.append(
-                f"searched    no difference is found in {s.strings:,} strings that repeat a loop of the machine, of up to "
-                f"{s.longest:,} symbols"
+                f"searched    no difference is found in {s.strings:,} strings that repeat a loop of the machine, of up "
+                f"to {s.longest:,} symbols"
             )
         else:
             lines.append(f"searched    they differ after {s.symbols:,} symbols of {s.text}")
@@ -201,7 +200,7 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
     sampled, drawn = [], []
     for one in (distribution,) if isinstance(distribution, Distribution) else tuple(distribution):
         found = one.draw(machine, samples, rng)
-        sampled.append(_counted(both, found, f"drawn independently, {one}", bounded=True))
+        sampled.append(_counted(both, found, f"strings drawn independently, {one}", bounded=True))
         drawn += found
     counted = []
     near = near_misses([drawn[k] for k in worthy(machine, drawn)[:samples]], len(machine.alphabet), rng)

@@ -68,8 +68,8 @@ class CounterEvidence:
 
     def __str__(self) -> str:
         return (
-            f"{self.counter} is the cell of layer {self.layer} unit {self.unit}; one count is {self.size:.4g} of it, and "
-            f"its steps are whole counts to within {self.deviation:.2g}"
+            f"{self.counter} is the cell of layer {self.layer} unit {self.unit}; one count is {self.size:.4g} of it, "
+            f"and its steps are whole counts to within {self.deviation:.2g}"
         )
 
 
@@ -293,7 +293,7 @@ def _refined_readings(snapped: SnappedNetwork, allowed: AllowedInputs, recorded:
         size = int(finer.reach.max())
         text = (
             f"all gates are set to their limits, the size of a cell is told apart up to {size}, and for {allowed.text} "
-            "every situation is followed that is not excluded"
+            "every situation (the signs or sizes that the cells show) is followed that is not excluded"
         )
         finer = refine(finer, walk)
         if not told or finer is None:
@@ -344,5 +344,7 @@ def _describe(net: Recogniser, best: _Candidate, recorded: Recorded) -> Extracti
     if tabulated.folded:
         text += "; what no string did is filled in as the smallest machine has it"
     if tabulated.undetermined:
-        text += f"; {tabulated.undetermined:,} outcomes do not follow from the counters, and are taken as they were most often"
+        text += (
+            f"; {tabulated.undetermined:,} outcomes do not follow from the counters; each is taken as it was most often"
+        )
     return Extraction(machine, best.fidelity, find_breaks(recorded, units), evidence, text)

@@ -52,7 +52,7 @@ class Fidelity:
     def __str__(self) -> str:
         said = (
             f"{self.strings_alike:,} of {self.strings:,} strings ({self.of_strings:.2%}), at {self.steps_alike:,} of "
-            f"{self.steps:,} steps ({self.of_steps:.2%})\n  of {self.text}"
+            f"{self.steps:,} steps ({self.of_steps:.2%})\n  they were compared on {self.text}"
         )
         if self.first_difference is not None:
             said += f"\n  they first differ after {shown(' '.join(self.first_difference))}"

@@ -110,7 +110,8 @@ def runs_of_symbols(symbols: int, automaton: Automaton, sampled: int = SAMPLED) 
     strings = [_allowed_part(string, automaton) for string in strings]
     return Strings.of(
         [one for one in strings if len(one)],
-        f"{len(strings):,} drawn strings of runs of symbols, to length {LONGEST + 1}, with near misses",
+        f"{len(strings):,} drawn strings of runs of symbols, to length {LONGEST + 1}, with near misses (a symbol "
+        "more or fewer)",
     )
 
 

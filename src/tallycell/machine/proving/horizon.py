@@ -61,7 +61,9 @@ class Horizon:
     def __str__(self) -> str:
         if self.symbols == 0:
             return f"horizon: no length is proved: {self.first_to_break}"
-        strings = "strings of any length" if self.symbols == FARTHEST else f"strings of up to {self.symbols:,} symbols"
+        strings = f"strings of up to {self.symbols:,} symbol{'' if self.symbols == 1 else 's'}"
+        if self.symbols == FARTHEST:
+            strings = "strings of any length"
         said = f"horizon: the network provably decides as the machine on {strings} ({self.dtype})"
         said += f"\n  what ends the proof: {self.first_to_break}"
         if self.predicted_first_difference is not None:
