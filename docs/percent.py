@@ -19,11 +19,11 @@ CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 SKIPPED = "skipped: "
 
 
-def to_markdown(source: str, path: str = "<page>") -> str:
-    """Run a percent file; give its prose, its code and its output as one Markdown page."""
+def to_markdown(source: str, path: str = "<page>", *, run: bool = True) -> str:
+    """Run a percent file, unless it is only to be shown; give its prose, its code and its output as one page."""
     namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(Path(path).absolute())}
     parts = []
-    skipped = False
+    skipped = not run
     _, *cells = CELL.split(source)  # what stands before the first cell is no cell
     for kind, body in zip(cells[::2], cells[1::2], strict=True):
         if kind.strip() == "[markdown]":
@@ -61,11 +61,13 @@ class PercentParser(MystParser):
 
     def parse(self, inputstring: str, document: nodes.document) -> None:
         """Run the file and parse the page."""
-        super().parse(to_markdown(inputstring, document["source"]), document)
+        run = bool(document.settings.env.config.percent_run)
+        super().parse(to_markdown(inputstring, document["source"], run=run), document)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Let Sphinx read .py files among the pages."""
     app.add_source_suffix(".py", "percent")
     app.add_source_parser(PercentParser)
+    app.add_config_value("percent_run", True, "env")  # -D percent_run=0 builds the pages without running them
     return {"parallel_read_safe": True}

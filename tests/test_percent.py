@@ -42,6 +42,11 @@ raise SystemExit("skipped: there is no data")
     assert "```python\n1 / 0\n```" in page
 
 
+def test_a_page_can_be_shown_without_running_it(to_markdown):
+    page = to_markdown("# %%\n1 / 0\n", run=False)
+    assert page == "```python\n1 / 0\n```\n"
+
+
 @pytest.mark.parametrize("end", ["raise SystemExit", "raise SystemExit(1)", "raise SystemExit('no skipped: data')"])
 def test_a_page_that_ends_itself_otherwise_does_not_build(to_markdown, end):
     with pytest.raises(RuntimeError, match="the page ends itself"):
