@@ -58,6 +58,7 @@ def read(
     """
     from tallycell.cli import report, unit_view
     from tallycell.reading import read_units
+    from tallycell.reading.units import select_unit
 
     require_files(model, source)
     if sum((showing.as_json, showing.as_csv, showing.unit is not None)) > 1:
@@ -68,16 +69,21 @@ def read(
         needed = subject.bytes_needed(to_read=True)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
         trace = subject.record()
-        reading = read_units(
-            trace, subject.given, model=subject.model,
-            progress=lambda done, total: advance("reading units", (done, total)),
-        )  # fmt: skip
+        if showing.unit is not None:  # only that one is read
+            one = select_unit(trace, showing.unit)
+            unit = read_units(one, subject.given).units[0]
+        else:
+            reading = read_units(
+                trace, subject.given, model=subject.model,
+                progress=lambda done, total: advance("reading units", (done, total)),
+            )  # fmt: skip
+    if showing.unit is not None:
+        unit_view.print_unit(console(), subject, one, unit, rows=showing.rows)
+        return
     if showing.as_json:
         sys.stdout.write(report.to_json(subject, reading) + "\n")
     elif showing.as_csv:
         sys.stdout.write(report.to_csv(reading))
-    elif showing.unit is not None:
-        unit_view.print_unit(console(), subject, trace, reading.unit(showing.unit), rows=showing.rows)
     else:
         report.print_reading(console(), subject, reading, top=showing.top)
 

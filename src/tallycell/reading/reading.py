@@ -106,7 +106,7 @@ class UnitReading:
     @property
     def label(self) -> str:
         """``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
-        return f"{self.layer}.{self.unit}{'r' if self.direction == 'reverse' else ''}"
+        return label_of(self.layer, self.direction, self.unit)
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,10 +159,7 @@ class Reading:
         for unit in self.units:
             if unit.label == label:
                 return unit
-        raise InputError(
-            f"no unit {quoted(label)}; give LAYER.UNIT, from {self.units[0].label} to {self.units[-1].label} "
-            "(an r behind it for the reverse direction)"
-        )
+        raise no_such_unit(label, self.units[0].label, self.units[-1].label)
 
     def roles(self) -> dict[str, int]:
         """Count the units of each role."""
@@ -220,6 +217,18 @@ class Reading:
     @staticmethod
     def _explained(unit: UnitReading, allowed: int) -> bool:
         return any(rung.r2 >= GOOD_ENOUGH for rung in unit.ladder if rung.parameters <= allowed)
+
+
+def label_of(layer: int, direction: str, unit: int) -> str:
+    """Give the label of a unit: ``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
+    return f"{layer}.{unit}{'r' if direction == 'reverse' else ''}"
+
+
+def no_such_unit(label: str, first: str, last: str) -> InputError:
+    """Give the error of a label that no unit has."""
+    return InputError(
+        f"no unit {quoted(label)}; give LAYER.UNIT, from {first} to {last} (an r behind it for the reverse direction)"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from tallycell.reading.following import Follows, find_followed, is_comparable, n
 from tallycell.reading.nothing_learned import read_nothing_learned
 from tallycell.reading.pairs import BEATS, PairSearch
 from tallycell.reading.plausibility import warning_on
-from tallycell.reading.reading import FittedRung, Reading, UnitReading
+from tallycell.reading.reading import FittedRung, Reading, UnitReading, label_of, no_such_unit
 from tallycell.reading.roles import Role, role_of, too_few
 from tallycell.reading.saturation import read_saturation
 from tallycell.reading.sentences import SURE, Told, sentence_of
@@ -165,6 +165,34 @@ def read_units(
     warning = warning_on(feature_amounts(trace, *order_of_reading(trace, DIRECTIONS[0]), as_read=True), saturation)
     notes = notes_on(pairs, known, int(lengths.sum()))
     return Reading(tuple(units), pairs, notes, warning, nothing, saturation, clock)
+
+
+def select_unit(trace: xr.Dataset, label: str) -> xr.Dataset:
+    """Choose one unit of a trace by the label that readings give it, such as ``"0.27"`` or ``"1.3r"``.
+
+    Raises
+    ------
+    InputError
+        If there is none; the text says from which to which they are.
+
+    Examples
+    --------
+    >>> import tallycell as tc
+    >>> two = tc.LSTMParameters({"weight_ih_l0": np.ones((8, 1)), "weight_hh_l0": np.zeros((8, 2))})
+    >>> select_unit(tc.record_trace(two, np.ones((3, 1))), "0.1").sizes["unit"]
+    1
+    >>> select_unit(tc.record_trace(two, np.ones((3, 1))), "3.9")
+    Traceback (most recent call last):
+    tallycell.errors.InputError: no unit '3.9'; give LAYER.UNIT, from 0.0 to 0.1 (an r behind it for the reverse
+    direction)
+    """
+    layers, directions, units = (trace[name].to_numpy().tolist() for name in (LAYER, DIRECTION, UNIT))
+    for layer, direction in itertools.product(layers, directions):
+        for unit in units:
+            if label_of(layer, direction, unit) == label:
+                return trace.sel({LAYER: [layer], DIRECTION: [direction], UNIT: [unit]})
+    first = label_of(layers[0], directions[0], units[0])
+    raise no_such_unit(label, first, label_of(layers[-1], directions[-1], units[-1]))
 
 
 def _read_roles(
