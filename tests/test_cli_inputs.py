@@ -1,7 +1,10 @@
 """What ``read`` and ``trace`` take: the files that must be there, what goes together, and the same in Python."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -350,3 +353,15 @@ def test_a_unit_is_shown_with_dates_and_with_what_lies_beside(run, tmp_path):
     assert [sum(line.startswith(name) for line in lines) > 0 for name in ("store ", "rain ", "warmth ")] == [True] * 3
     _, out, _ = run(*call, "--unit", "0.0", "--rows", "1")
     assert not any(line.startswith("rain ") for line in out.splitlines())
+
+
+def test_the_page_and_the_unit_keep_events_apart_in_an_output_of_ascii(tmp_path):
+    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for options in ((), ("--unit", "0.0")):
+        command = [sys.executable, "-m", "tallycell", "read", tmp_path / "anbn.safetensors", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.isascii()
+        assert "?" not in done.stdout
+        assert "R2" in done.stdout
+    assert "increment" in done.stdout

@@ -114,13 +114,16 @@ def test_tree_says_everything_and_is_plain_where_nobody_looks(capsys):
     for part in (
         "rich.onnx: ONNX, 2 LSTMs",
         "(root) LSTM of 3 units, 1 layer, both directions, 2 inputs, 120 weights (float64)",
-        "its operator in the file is Bidirectional", "its directions are joined by sum", "it has no biases",
+        "its operator in the file is Bidirectional", "its directions are joined by sum",
+        "it has no biases",
         "its activations (gate/cell/hidden) are hard_sigmoid/tanh/tanh", "it has peepholes",
         "its forget gate is coupled to the input gate, f = 1 - i", "its pre-activations are clipped at 3",
         "its cells are clipped at 50",
-        "its weights are stored as int8", "it reads its sequence from the last step to the first", "it reads /encoder/out",
+        "its weights are stored as int8", "it reads its sequence from the last step to the first",
+        "it reads /encoder/out",
         "h_0 comes from the input h", "third refused: its layer norm is not read",
-        "embedding: it gives 30 symbols 2 features each", "vocabulary: 30 symbols, 'a' 'b'", "head: it takes 3 to 5 outputs, softmax",
+        "embedding: it gives 30 symbols 2 features each", "vocabulary: 30 symbols, 'a' 'b'",
+        "head: it takes 3 to 5 outputs, softmax",
     ):  # fmt: skip
         assert part in out, part
 

@@ -231,8 +231,8 @@ def test_large_networks_have_fewer_situations(monkeypatch):
     machine = shipped_machine("anbncn")
     text = str(counting_horizon(machine, compile_machine(machine)))
     assert re.fullmatch(
-        r"horizon: no length is proved: machine and network have more than \d+ situations together, too many for a network "
-        r"of \d units", text
+        r"horizon: no length is proved: machine and network have more than \d+ situations together, too many for a "
+        r"network of \d units", text
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ EXAMPLES = {
     ),
     "harden": ("tallycell harden trained.safetensors -o exact.safetensors",),
     "train": ("tallycell train dyck-1 -o trained.safetensors --hardened exact.safetensors",),
-    "scoreboard": ("tallycell scoreboard 1 5b --seeds 3 --results mine.jsonl --page mine.md",),
+    "scoreboard": ("tallycell scoreboard 10a 10b --seeds 2 --results mine.jsonl --page mine.md",),
 }
 
 

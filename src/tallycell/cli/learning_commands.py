@@ -267,8 +267,8 @@ def _report(language: str, trained: "Trained") -> dict[str, Any]:
 def _said(found: dict[str, Any]) -> str:
     wrong = found["snapped_wrong"]
     how = "right on all" if wrong == 0 else f"wrong on {wrong:.2%}"
+    size, language, networks = count(found["hidden"], "unit"), found["language"], found["networks"]
     return (
-        f"an LSTM of {count(found['hidden'], 'unit')} for {found['language']}, the best of {found['networks']} "
-        f"trained in {found['seconds']} s; its loss is {found['loss']:.4f} nats a symbol; snapped (its gates set to 0 or 1), it is "
-        f"{how} of the training strings"
+        f"an LSTM of {size} for {language}, the best of {networks} trained in {found['seconds']} s; its loss is "
+        f"{found['loss']:.4f} nats a symbol; snapped (its gates set to 0 or 1), it is {how} of the training strings"
     )

@@ -16,7 +16,7 @@ from tallycell.cli.inputs import Subject
 from tallycell.cli.inspect_view import activations_of, options_of, size_of
 from tallycell.reading import Reading
 from tallycell.reading.nothing_learned import NothingLearned
-from tallycell.reading.page import glyphs_for, page_of, text_of
+from tallycell.reading.page import UNICODE, glyphs_for, page_of, text_of
 from tallycell.reading.triggers import Trigger
 from tallycell.wording import shown
 
@@ -31,7 +31,7 @@ def print_reading(console: Console, subject: Subject, reading: Reading, *, top: 
         console.print("\n".join(folded), markup=False)
     console.print()
     glyphs = glyphs_for(console.encoding)
-    if console.is_terminal:
+    if console.is_terminal and glyphs is UNICODE:
         console.print(page_of(reading, top, glyphs))
     else:  # without the blanks that tables have at the ends of lines
         console.print(Text(text_of(reading, console.width, top, glyphs)))

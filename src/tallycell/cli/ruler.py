@@ -12,7 +12,7 @@ from tallycell.input import Input
 from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, SEQUENCE, TIME, UNIT
 from tallycell.reading import UnitReading, read_events
 from tallycell.reading.alignment import align_quantities
-from tallycell.reading.page import UNICODE, Glyphs, glyphs_for
+from tallycell.reading.page import UNICODE, Glyphs, glyphs_for, plain
 from tallycell.trace.times import SECONDS, say_time, times_of
 from tallycell.wording import shown
 
@@ -77,7 +77,7 @@ def print_ruler(console: Console, given: Input, trace: xr.Dataset, unit: UnitRea
     console.print(Text(f"Steps {begin} to {last}{where}{order}", style="bold"))
     up, down = PARTIAL[glyphs is UNICODE]
     legend = LEGEND.format(up=up, down=down, low=glyphs.blocks[0], high=glyphs.blocks[-1])
-    console.print(Text(_plain(legend, glyphs), style="dim"))
+    console.print(Text(plain(legend, glyphs), style="dim"))
     lines = (
         _words(steps, range(begin, last + 1), console.width) if words else _blocks(steps, begin, last + 1, width, named)
     )
@@ -126,7 +126,7 @@ def _steps_of(one: xr.Dataset, given: Input, unit: UnitReading, glyphs: Glyphs, 
         if name == "write":
             partial = ((up, UP) if value > 0 else (down, DOWN) for value in write)
             chosen = [mark if mark[0] else other for mark, other in zip(chosen, partial, strict=True)]
-        by_name[name] = [(_plain(mark, glyphs), style) for mark, style in chosen]
+        by_name[name] = [(plain(mark, glyphs), style) for mark, style in chosen]
     c = _values(one, "c")
     heights = {"cell": _height(c, glyphs)}
     for name, values in _beside(one, given, unit, c)[:rows]:
@@ -189,10 +189,6 @@ def symbol_at(tokens: list[str] | None, t: int) -> str:
 def _values(one: xr.Dataset, name: str) -> np.ndarray:
     values: np.ndarray = one[name].isel(layer=0, direction=0, sequence=0, unit=0).to_numpy()[: int(one["length"][0])]
     return values
-
-
-def _plain(text: str, glyphs: Glyphs) -> str:
-    return text if glyphs is UNICODE else text.replace("·", ".")
 
 
 def _row(name: str, marks: list[Mark], named: int) -> Text:

@@ -9,7 +9,7 @@ from tallycell.cli.inputs import Subject
 from tallycell.cli.ruler import print_ruler
 from tallycell.reading import UnitReading
 from tallycell.reading.clock import say_number
-from tallycell.reading.page import glyphs_for, say_r2
+from tallycell.reading.page import glyphs_for, plain, say_r2
 
 
 def print_unit(console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading, *, rows: int) -> None:
@@ -34,7 +34,7 @@ def _print_ladder(console: Console, unit: UnitReading) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     table.add_column("  counter (tally)")
     table.add_column("numbers", justify="right")
-    table.add_column("R²", justify="right")
+    table.add_column(plain("R²", glyphs_for(console.encoding)), justify="right")
     table.add_column("a step adds")
     table.add_column("and keeps")
     for rung in unit.ladder:

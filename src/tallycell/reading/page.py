@@ -65,6 +65,17 @@ def glyphs_for(encoding: str | None) -> Glyphs:
     return UNICODE
 
 
+def plain(text: str, glyphs: Glyphs) -> str:
+    """Write a text without what an output cannot show.
+
+    Examples
+    --------
+    >>> plain("R² ≥ 0.9", ASCII), plain("R² ≥ 0.9", UNICODE)
+    ('R2 >= 0.9', 'R² ≥ 0.9')
+    """
+    return text if glyphs is UNICODE else text.translate({ord("²"): "2", ord("≥"): ">=", ord("·"): "."})
+
+
 def page_of(reading: "Reading", top: int = TOP, glyphs: Glyphs = UNICODE) -> RenderableType:
     """Lay out a reading: saturation, the units that read best, roles, what is followed, memory, readability."""
     if all(unit.role == "unknown" for unit in reading.units) and len({unit.sentence for unit in reading.units}) == 1:
@@ -87,7 +98,7 @@ def text_of(reading: "Reading", width: int = WIDTH, top: int = TOP, glyphs: Glyp
     """Give the page as text."""
     written = io.StringIO()
     Console(file=written, width=width, highlight=False, force_terminal=False).print(page_of(reading, top, glyphs))
-    return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
+    return "\n".join(line.rstrip() for line in plain(written.getvalue(), glyphs).rstrip().splitlines())
 
 
 def _heading(text: str) -> Text:
