@@ -55,7 +55,7 @@ def purposes(net, strings):
     """What each unit is, by its gates and cell rounded to integers: no tally, no fit.
 
     A unit that keeps what it holds and moves it counts, as a timer if it nearly always moves; one that holds no more
-    than two values is a flag, and one that keeps nothing has no memory of its own. One that is hardly moved is not known.
+    than two values is a flag, and one that keeps nothing has no memory of its own. One that hardly moves is not known.
     """
     recorded, taken = record_strings(net, strings), strings.taken
     before, after = np.rint(recorded.c[:-1][taken]), np.rint(recorded.c[1:][taken])

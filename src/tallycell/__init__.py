@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tallycell.activations import activation, register_activation
+    from tallycell.effect.account import Account, explain_output
+    from tallycell.effect.counterfactual import counterfactual_steps, counterfactual_units
+    from tallycell.effect.measuring import measure_effects
+    from tallycell.effect.outputs import outputs
     from tallycell.errors import FormatError, InputError, ParameterError, TallycellError, TraceError
     from tallycell.input import Input
     from tallycell.layout import Layout
@@ -32,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LSTM",
+    "Account",
     "Activations",
     "CounterMachine",
     "FormatError",
@@ -55,15 +60,20 @@ __all__ = [
     "check_machine",
     "compare_machines",
     "compile_machine",
+    "counterfactual_steps",
+    "counterfactual_units",
     "counting_horizon",
+    "explain_output",
     "extract_machine",
     "format_machine",
     "harden",
     "load",
+    "measure_effects",
     "open_audio",
     "open_table",
     "open_text",
     "open_trace",
+    "outputs",
     "parse",
     "read_events",
     "read_saturation",
@@ -80,6 +90,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "outputs": "effect.outputs",
+    "measure_effects": "effect.measuring",
+    "counterfactual_units": "effect.counterfactual",
+    "counterfactual_steps": "effect.counterfactual",
+    "explain_output": "effect.account",
+    "Account": "effect.account",
     "TraceError": "errors",
     "TallycellError": "errors",
     "ParameterError": "errors",

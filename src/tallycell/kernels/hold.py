@@ -1,17 +1,22 @@
 """Interventions: hold a gate or a state of chosen units at a value, and see what changes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import InputError
-from tallycell.names import DIRECTIONS, STEP_VARIABLES
+from tallycell.names import DIRECTIONS, SEQUENCE, STEP_VARIABLES, TIME, UNIT
 from tallycell.parameters import LSTMParameters
+from tallycell.wording import quoted
+
+MEAN = "mean"  # the value of a hold that stands for each unit's mean where nothing is held
+_DIMS = (TIME, SEQUENCE, UNIT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hold:
     """Hold a gate or state of some units at a value during some steps.
 
@@ -21,7 +26,10 @@ class Hold:
         ``"i"``, ``"f"``, ``"g"`` or ``"o"``; or a state, ``"c"`` or ``"h"``. A held value takes part in all that
         follows from it: with f = 1 - i, holding i moves f.
     value
-        What it is held at.
+        What it is held at: a number; ``"mean"``, each unit's mean in a run in which nothing is held; or an array over
+        the steps that are held, (time,) or (sequence, time), so that what another run had there can be put in. A
+        ``DataArray`` goes by the names of its dimensions: any of ``sequence``, ``time`` and ``unit``. NaN in an array
+        leaves a unit free there.
     layer, direction
         Where; direction is ``"forward"`` or ``"reverse"``.
     units
@@ -29,14 +37,21 @@ class Hold:
     steps
         Which steps of the input, as a slice or numbers; all if not given.
 
+    Raises
+    ------
+    InputError
+        If there is no such gate or direction, or the value is none of these.
+
     Examples
     --------
     >>> Hold("f", 1.0, units=[3])
     Hold(gate='f', value=1.0, layer=0, units=[3], steps=slice(None, None, None), direction='forward')
+    >>> Hold("c", np.zeros((2, 5))).dims
+    ('sequence', 'time')
     """
 
     gate: str
-    value: float
+    value: Any
     layer: int = 0
     units: Sequence[int] | slice = field(default_factory=lambda: slice(None))
     steps: Sequence[int] | slice = field(default_factory=lambda: slice(None))
@@ -45,21 +60,72 @@ class Hold:
     def __post_init__(self) -> None:
         if self.gate not in STEP_VARIABLES:
             raise InputError(f"cannot hold {self.gate!r}; what can be held is {', '.join(STEP_VARIABLES)}")
-        if not np.isfinite(self.value):
-            raise InputError(f"cannot hold {self.gate} at {self.value}; give a finite number")
+        if not (isinstance(self.value, str) and self.value == MEAN):
+            self._check_value()
         if self.direction not in DIRECTIONS:
             raise InputError(f"cannot hold in direction {self.direction!r}; directions are {' and '.join(DIRECTIONS)}")
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions of the value; none of a number and of ``"mean"``."""
+        if hasattr(self.value, "dims"):
+            return tuple(map(str, self.value.dims))
+        return ((), (TIME,), (SEQUENCE, TIME))[np.ndim(self.value)]
+
+    def values(self) -> Float[np.ndarray, "time sequence unit"]:
+        """Give the value as an array, with dimensions of size 1 where it does not differ."""
+        array = np.asarray(self.value, dtype=np.float64)
+        order = sorted(range(array.ndim), key=lambda axis: _DIMS.index(self.dims[axis]))
+        there = [array.shape[self.dims.index(dim)] if dim in self.dims else 1 for dim in _DIMS]
+        return array.transpose(order).reshape(there)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Hold):
+            return NotImplemented
+        plain = [one.name for one in fields(self) if one.name != "value"]
+        same = all(getattr(self, name) == getattr(other, name) for name in plain) and self.dims == other.dims
+        texts = [isinstance(one.value, str) for one in (self, other)]
+        if any(texts):
+            return same and all(texts)
+        return same and np.array_equal(self.values(), other.values(), equal_nan=True)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _check_value(self) -> None:
+        named = hasattr(self.value, "dims")
+        try:
+            array = np.asarray(self.value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"cannot hold {self.gate} at {quoted(self.value)}; give a finite number, 'mean', or an array of numbers"
+            ) from None
+        if not array.ndim and not np.isfinite(array):
+            raise InputError(f"cannot hold {self.gate} at {self.value}; give a finite number")
+        if named and (unknown := [str(dim) for dim in self.value.dims if dim not in _DIMS]):
+            raise InputError(
+                f"cannot hold {self.gate} at values with the dimension {', '.join(map(quoted, unknown))}; expected any "
+                f"of {', '.join(_DIMS)}"
+            )
+        if not named and array.ndim > 2:
+            raise InputError(
+                f"cannot hold {self.gate} at values of shape {array.shape}; expected (time,) or (sequence, time), or a "
+                "DataArray, which goes by the names of its dimensions"
+            )
+        if not array.size or np.isinf(array).any():
+            raise InputError(f"cannot hold {self.gate} at values that are infinite, or none; NaN leaves a unit free")
 
 
 def held_values(
     holds: Iterable[Hold], parameters: LSTMParameters, layer: int, direction: int, time: int
-) -> dict[str, Float[np.ndarray, "time unit"]]:
+) -> dict[str, Float[np.ndarray, "time unit"] | Float[np.ndarray, "time sequence unit"]]:
     """Values that the holds give to one layer and direction, by letter; NaN where a unit is free.
+
+    They are (time, sequence, unit) where a hold differs by sequence.
 
     Raises
     ------
     InputError
-        If a hold names a layer, direction, unit or step that is not there.
+        If a hold names a layer, direction, unit or step that is not there, or has not one value for each of its own.
     """
     held: dict[str, np.ndarray] = {}
     for hold in holds:
@@ -67,17 +133,44 @@ def held_values(
         if (hold.layer, hold.direction) != (layer, DIRECTIONS[direction]):
             continue
         size = parameters.output_size if hold.gate == "h" else parameters.hidden_size
-        values = held.setdefault(hold.gate, np.full((time, size), np.nan, parameters.dtype))
         steps, units = _numbers(hold.steps, time, "step"), _numbers(hold.units, size, "unit")
-        values[np.ix_(steps, units)] = hold.value
+        given = _fitting(hold, steps.size, units.size)
+        values = held.setdefault(hold.gate, np.full((time, size), np.nan, parameters.dtype))
+        if given.shape[1] > 1 and values.ndim == 2:
+            values = np.repeat(values[:, np.newaxis], given.shape[1], axis=1)
+        elif values.ndim == 3 and given.shape[1] not in (1, values.shape[1]):
+            raise InputError(f"{_said(hold)} has {given.shape[1]} sequences, another hold {values.shape[1]}")
+        every = values if values.ndim == 3 else values[:, np.newaxis]
+        at = np.ix_(steps, np.arange(every.shape[1]), units)
+        every[at] = np.where(np.isnan(given), every[at], given)
+        held[hold.gate] = values
     return held
+
+
+def _fitting(hold: Hold, steps: int, units: int) -> Float[np.ndarray, "time sequence unit"]:
+    """Give the values of a hold, one for each of its steps and units."""
+    values = hold.values()
+    sizes = ((TIME, "step", values.shape[0], steps), (UNIT, "unit", values.shape[2], units))
+    for dim, what, found, expected in sizes:
+        if dim in hold.dims and found != expected:
+            raise InputError(
+                f"{_said(hold)} has values for {found} {what}s, and {expected} are held; give one for each"
+            )
+    return values
+
+
+def _said(hold: Hold) -> str:
+    """Name a hold without its values."""
+    return f"the hold of {hold.gate} in layer {hold.layer}, {hold.direction},"
 
 
 def _check(hold: Hold, parameters: LSTMParameters) -> None:
     if not 0 <= hold.layer < parameters.num_layers:
-        raise InputError(f"{hold} names layer {hold.layer}; the LSTM has {parameters.num_layers}, counted from 0")
+        raise InputError(
+            f"{quoted(hold)} names layer {hold.layer}; the LSTM has {parameters.num_layers}, counted from 0"
+        )
     if DIRECTIONS.index(hold.direction) >= parameters.num_directions:
-        raise InputError(f"{hold} names the reverse direction; the LSTM reads forward only")
+        raise InputError(f"{quoted(hold)} names the reverse direction; the LSTM reads forward only")
 
 
 def _numbers(chosen: Sequence[int] | slice, size: int, what: str) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Record a trace: run an LSTM on an input and keep what was wished for."""
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from tallycell.kernels.cpu.memory import aligned
 from tallycell.kernels.hold import Hold, held_values
 from tallycell.kernels.interface import Steps
 from tallycell.kernels.stack import StackInput, run_stack
-from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, PRE_ACTIVATIONS, PROJECTION, TIME, UNIT
+from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, PRE_ACTIVATIONS, PROJECTION, SEQUENCE, TIME, UNIT
 from tallycell.parameters import LSTMParameters
 from tallycell.trace.inputs import LabelledInput, read_input, read_model, read_state
 from tallycell.trace.schema import LONG_NAMES, RECORDED, dims_of, trace_attrs
@@ -107,8 +108,8 @@ def record_trace(
     record
         What to keep.
     hold
-        Interventions: gates or states held at a value. These run on the reference kernel: steps that nothing held
-        agree with a free run to rounding.
+        Interventions: gates or states held at a value, an array of them or their mean. These run on the reference
+        kernel: steps that nothing held agree with a free run to rounding.
 
     Returns
     -------
@@ -139,12 +140,13 @@ def record_trace(
     time, sequences, _ = source.x.shape
     h_0, c_0 = read_state(state, traced, sequences, source.batched)
     choice = _choose(record, parameters, time)
-    holds = (hold,) if isinstance(hold, Hold) else tuple(hold)
-    _check_holds(holds, parameters, time)
+    wished = (hold,) if isinstance(hold, Hold) else tuple(hold)
+    _check_holds(wished, parameters, source)
     lengths_to_mind = None if (source.lengths == time).all() else source.lengths
-    kept = _run(parameters, StackInput(source.x, h_0, c_0, lengths_to_mind), choice, holds)
+    inputs = StackInput(source.x, h_0, c_0, lengths_to_mind)
+    kept = _run(parameters, inputs, choice, with_means(wished, parameters, inputs))
     kept |= _given(parameters, choice, source, h_0, c_0)
-    return _assemble(parameters, choice, source, kept, trace_attrs(parameters, holds, tallycell.__version__))
+    return _assemble(parameters, choice, source, kept, _attrs(parameters, wished))
 
 
 def _refuse_besides(**options: object) -> None:
@@ -186,10 +188,51 @@ def _numbered(chosen: Sequence[int], size: int, what: str) -> np.ndarray:
     return numbers
 
 
-def _check_holds(holds: Iterable[Hold], parameters: LSTMParameters, time: int) -> None:
+def _check_holds(holds: Iterable[Hold], parameters: LSTMParameters, source: LabelledInput) -> None:
     """Refuse a hold of what is not there before anything runs."""
+    time, sequences, _ = source.x.shape
     for hold in holds:
-        held_values([hold], parameters, hold.layer, DIRECTIONS.index(hold.direction), time)
+        hold = replace(hold, value=0.0) if isinstance(hold.value, str) else hold
+        held = held_values([hold], parameters, hold.layer, DIRECTIONS.index(hold.direction), time)
+        by_sequence = hold.values().shape[1]
+        if SEQUENCE in hold.dims and by_sequence != sequences:
+            raise InputError(f"a hold of {hold.gate} has values for {by_sequence} sequences; the input has {sequences}")
+        if any(values.ndim == 3 for values in held.values()) and (source.lengths != time).any():
+            raise InputError(
+                f"a hold of {hold.gate} differs by sequence, and the sequences differ in length; record those of one "
+                "length together"
+            )
+
+
+def with_means(holds: Iterable[Hold], parameters: LSTMParameters, inputs: StackInput) -> tuple[Hold, ...]:
+    """Put into each hold at the mean what its units are on average in a run in which nothing is held."""
+    holds = tuple(holds)
+    wanted = [hold for hold in holds if isinstance(hold.value, str)]
+    if not wanted:
+        return holds
+    means = {}
+    for layer, directions in enumerate(run_stack(parameters, inputs)):
+        for hold in wanted:
+            if hold.layer == layer:
+                units = hold.units if isinstance(hold.units, slice) else list(hold.units)
+                values = getattr(directions[DIRECTIONS.index(hold.direction)], hold.gate)[..., units]
+                means[id(hold)] = xr.DataArray(np.nanmean(values, axis=(0, 1), dtype=np.float64), dims=UNIT)
+    return tuple(replace(hold, value=means[id(hold)]) if id(hold) in means else hold for hold in holds)
+
+
+def _attrs(parameters: LSTMParameters, holds: tuple[Hold, ...]) -> dict[str, object]:
+    """Attributes of the trace; of a hold at values only that they were values, and by what they differed."""
+    plain = [hold if isinstance(hold.value, int | float | np.number) else replace(hold, value=0.0) for hold in holds]
+    attrs = trace_attrs(parameters, plain, tallycell.__version__)
+    if plain == list(holds):
+        return attrs
+    described = json.loads(attrs["holds"])
+    for entry, hold in zip(described, holds, strict=True):
+        if isinstance(hold.value, str):
+            entry["value"] = hold.value
+        elif hold.dims:
+            entry["value"] = f"array ({', '.join(hold.dims)})"
+    return attrs | {"holds": json.dumps(described, allow_nan=False)}
 
 
 def _run(

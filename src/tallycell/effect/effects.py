@@ -1,0 +1,312 @@
+"""Effects of holds, by unit and kind, with what they push: a table that answers which units matter."""
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from tallycell.errors import InputError
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
+from tallycell.wording import listed, quoted, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KIND, GROUP = "kind", "group"
+TOP = 10
+WIDTH = 110
+NOT_THERE = -1  # layer and unit of what is held together with others
+IN_WORDS = {
+    "zero": "held at 0",
+    "mean": "held at its mean",
+    "never_forgets": "never forgetting",
+    "forgets_at_once": "forgetting at once",
+    "never_shown": "never shown",
+}
+
+
+@dataclass(frozen=True)
+class Suffering:
+    """A class whose prediction suffers without a unit.
+
+    Attributes
+    ----------
+    name
+        Of the class.
+    loss
+        Bits that it is worse by, on average.
+    count
+        Steps at which it was the target.
+    """
+
+    name: str
+    loss: float
+    count: int
+
+
+_VERBS = {"divergence": ("moves the outputs by", ""), "mse": ("adds", "takes away")}  # others cost and win
+
+
+@dataclass(frozen=True)
+class Push:
+    """What a unit does to the outputs when it is shown, by its weights and by measurement alike.
+
+    Attributes
+    ----------
+    raises, lowers
+        Names of outputs, the most moved first.
+    both_ways
+        Whether its h is as often above 0 as below: what is named holds above 0, below 0 the opposite.
+    """
+
+    raises: tuple[str, ...] = ()
+    lowers: tuple[str, ...] = ()
+    both_ways: bool = False
+
+    def in_words(self) -> str:
+        """Say it; empty where nothing is known."""
+        sides = (("raises", self.raises), ("lowers", self.lowers))
+        said = " and ".join(f"{verb} {listed(names, 3)}" for verb, names in sides if names)
+        return f"{said}; below 0 the opposite" if said and self.both_ways else said
+
+
+@dataclass(frozen=True)
+class UnitEffect:
+    """What the outputs lose when one unit (or group) is held.
+
+    Attributes
+    ----------
+    label
+        ``LAYER.UNIT``, with an ``r`` behind it in the reverse direction; of a group joined by ``+``.
+    kind
+        How it is held.
+    loss, low, high
+        What is lost, and the ends of the 95 % interval; those are NaN where there was too little to draw from.
+    score, unit
+        Name of the score, and what a loss is counted in.
+    push
+        What it does to the outputs when it is shown.
+    suffering
+        Classes that are worse without it, the worst first.
+    """
+
+    label: str
+    kind: str
+    loss: float
+    low: float
+    high: float
+    score: str
+    unit: str
+    push: Push = Push()
+    suffering: tuple[Suffering, ...] = ()
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether 0 lies outside of the interval."""
+        return self.low > 0 or self.high < 0
+
+    def sentence(self, besides: str = "") -> str:
+        """Say it: what is lost (and ``besides``, what of), what it pushes, what is worse without it."""
+        between = f" ({self.low:.3g} to {self.high:.3g})" if math.isfinite(self.low) else ""
+        verb = _VERBS.get(self.score, ("costs", "wins"))[self.loss < 0]
+        parts = [f"{IN_WORDS[self.kind]}, it {verb} {abs(self.loss):.3g} {self.unit}{besides}{between}"]
+        if pushed := self.push.in_words():
+            parts.append(f"shown{' above 0' if self.push.both_ways else ''}, it {pushed}")
+        if self.suffering:
+            worst = self.suffering[0]
+            parts.append(f"without it {quoted(worst.name)} is {worst.loss:.2g} bits worse")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Effects:
+    """What the outputs of a model lose when its units are held.
+
+    Attributes
+    ----------
+    table
+        ``loss``, ``low`` and ``high`` by ``kind`` and ``group``: labels of units, and of units that were held together.
+        Beside them stand ``layer``, ``direction`` and ``unit`` of single units.
+    score, unit
+        Name of the score, and what a loss is counted in.
+    free
+        The score of the free run.
+    steps
+        Steps that were measured on.
+    targets
+        What the outputs should have been, in words; empty without targets.
+    notes
+        What was measured instead of what, one sentence each.
+    pushed
+        By label, what a unit does to the outputs when it is shown.
+    suffering
+        By label, which classes are worse under the first kind.
+
+    Examples
+    --------
+    >>> names = {"kind": ["zero"], "group": ["0.0", "0.1"]}
+    >>> coords = names | {name: ("group", v) for name, v in
+    ...                   {"layer": [0, 0], "direction": ["forward"] * 2, "unit": [0, 1]}.items()}
+    >>> values = {name: (("kind", "group"), [v]) for name, v in
+    ...           {"loss": [0.5, 0.0], "low": [0.4, 0.0], "high": [0.6, 0.0]}.items()}
+    >>> effects = Effects(xr.Dataset(values, coords), "bits", "bits a symbol", 1.5, 4000)
+    >>> effects
+    Effects(2 units, bits, 1 with an effect; most: 0.0)
+    >>> effects.most(1)[0].sentence()
+    'held at 0, it costs 0.5 bits a symbol (0.4 to 0.6)'
+    """
+
+    table: xr.Dataset
+    score: str
+    unit: str
+    free: float
+    steps: int
+    targets: str = ""
+    notes: tuple[str, ...] = ()
+    pushed: Mapping[str, Push] = field(default_factory=dict)
+    suffering: Mapping[str, tuple[Suffering, ...]] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """How units were held."""
+        return tuple(map(str, self.table[KIND].to_numpy().tolist()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of what was held."""
+        return tuple(map(str, self.table[GROUP].to_numpy().tolist()))
+
+    @property
+    def loss(self) -> xr.DataArray:
+        """What is lost, (kind, layer, direction, unit); NaN where a unit was not held by itself."""
+        return self._by_unit("loss")
+
+    @property
+    def low(self) -> xr.DataArray:
+        """Lower ends of the intervals, as :attr:`loss`."""
+        return self._by_unit("low")
+
+    @property
+    def high(self) -> xr.DataArray:
+        """Upper ends of the intervals, as :attr:`loss`."""
+        return self._by_unit("high")
+
+    def of(self, label: str, kind: str | None = None) -> UnitEffect:
+        """Give the effect of a unit or group, by its label; of the first kind if None.
+
+        Raises
+        ------
+        InputError
+            If it was not held, or not so.
+        """
+        kind = self._kind(kind)
+        if label not in self.labels:
+            raise InputError(f"{quoted(label)} was not held; what was is {listed(self.labels)}")
+        loss, low, high = (float(self.table[name].sel({KIND: kind, GROUP: label})) for name in ("loss", "low", "high"))
+        suffering = self.suffering.get(label, ()) if kind == self.kinds[0] else ()
+        return UnitEffect(
+            label, kind, loss, low, high, self.score, self.unit, self.pushed.get(label, Push()), suffering
+        )
+
+    def pushes(self, label: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Name the outputs that a unit raises, and those that it lowers, when it is shown (above 0).
+
+        Only those are named that are among the most moved both by the unit's weights in the linear layer and as
+        measured by holding it; there are none where the unit does not stand before a linear layer.
+        """
+        if label not in self.labels:
+            raise InputError(f"{quoted(label)} was not held; what was is {listed(self.labels)}")
+        push = self.pushed.get(label, Push())
+        return push.raises, push.lowers
+
+    def most(self, count: int | None = TOP, kind: str | None = None) -> tuple[UnitEffect, ...]:
+        """Give those that cost the most, whose interval does not reach 0; of the first kind if None."""
+        kind = self._kind(kind)
+        here = self.table.sel({KIND: kind})
+        low = here["low"].fillna(here["loss"])  # without an interval, whatever costs anything
+        order = np.argsort(-here["loss"].fillna(-np.inf).to_numpy(), kind="stable")
+        chosen = [k for k in order.tolist() if float(low[k]) > 0 and float(here["loss"][k]) > 0]
+        return tuple(self.of(self.labels[k], kind) for k in chosen[:count])
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a label and kind."""
+        return self.table.to_dataframe().reset_index()
+
+    def __repr__(self) -> str:
+        found = self.most(None)
+        foremost = f"; most: {', '.join(one.label for one in found[:3])}" if found else ""
+        return f"Effects({len(self.labels)} units, {self.score}, {len(found)} with an effect{foremost})"
+
+    def __str__(self) -> str:
+        from rich.console import Console
+        from rich.table import Table
+
+        found = self.most()
+        table = Table(box=None, pad_edge=False, padding=(0, 1))
+        for name, side in (("  unit", "right"), *((IN_WORDS[kind], "right") for kind in self.kinds), ("", "left")):
+            table.add_column(name, justify=side, no_wrap=name != "")  # type: ignore[arg-type]
+        for one in found:
+            losses = self.table["loss"].sel({GROUP: one.label}).to_numpy().tolist()
+            table.add_row(one.label, *(f"{loss:.3g}" for loss in losses), one.push.in_words())
+        written = io.StringIO()
+        console = Console(file=written, width=WIDTH, highlight=False, force_terminal=False, markup=False)
+        console.print(self._answer(found))
+        if found:
+            console.print(table)
+        for line in self._remarks():
+            console.print(line)
+        return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f"<th>{escape(IN_WORDS[kind])}</th>" for kind in self.kinds)
+        rows = []
+        for one in self.most():
+            losses = self.table["loss"].sel({GROUP: one.label}).to_numpy().tolist()
+            cells = [one.label, *(f"{loss:.3g}" for loss in losses), shown(one.push.in_words(), 2000)]
+            rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+        return (
+            f"<table>\n<caption>{escape(self._answer(self.most()))}</caption>\n"
+            f"<tr><th>unit</th>{heads}<th>shown</th></tr>\n" + "\n".join(rows) + "\n</table>"
+        )
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _kind(self, kind: str | None) -> str:
+        if kind is not None and kind not in self.kinds:
+            raise InputError(f"units were not held as {quoted(kind)}; they were as {listed(self.kinds)}")
+        return kind or self.kinds[0]
+
+    def _by_unit(self, name: str) -> xr.DataArray:
+        single = self.table[name].isel({GROUP: np.flatnonzero(self.table[LAYER].to_numpy() != NOT_THERE)})
+        layers, units = (sorted(set(single[dim].to_numpy().tolist())) for dim in (LAYER, UNIT))
+        directions = [one for one in DIRECTIONS if one in single[DIRECTION].to_numpy()]
+        values = np.full((len(self.kinds), len(layers), len(directions), len(units)), np.nan)
+        at = (
+            [layers.index(one) for one in single[LAYER].to_numpy().tolist()],
+            [directions.index(one) for one in single[DIRECTION].to_numpy().tolist()],
+            [units.index(one) for one in single[UNIT].to_numpy().tolist()],
+        )
+        values[:, *at] = single.to_numpy()
+        coords = {KIND: list(self.kinds), LAYER: layers, DIRECTION: directions, UNIT: units}
+        return xr.DataArray(values, coords=coords, name=name, attrs={"units": self.unit})
+
+    def _answer(self, found: tuple[UnitEffect, ...]) -> str:
+        has = "" if self.score == "divergence" else f" (of {self.free:.3g})"
+        if not found:
+            return f"None of {len(self.labels):,} units has an effect that is not noise, {IN_WORDS[self.kinds[0]]}."
+        return f"Unit {found[0].label} matters most: {found[0].sentence(has)}."
+
+    def _remarks(self) -> list[str]:
+        number, many = len(self.most(None)), len(self.labels)
+        where = f" {IN_WORDS[self.kinds[0]]}"
+        lines = [f"  On {self.steps:,} steps{f'; targets: {self.targets}' if self.targets else ''}."]
+        if np.isfinite(self.table["low"].to_numpy()).any():
+            lines.append(f"  Of {many:,} units,{where}, {number:,} have an effect that is not noise (95 % intervals).")
+        else:
+            lines.append("  Too few steps for an interval: what is noise is not known.")
+        return [*lines, *(f"  {note}" for note in self.notes)]
