@@ -11,6 +11,7 @@ from benchmarks import (
     cold,
     compilation,
     counting,
+    effects,
     extraction,
     forward,
     horizon,
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "extract": extraction,
     "memory": memory,
     "roles": roles,
+    "effects": effects,
 }
 
 

@@ -52,7 +52,9 @@ def models(folder):
         lines = [f"{day},{','.join(map(str, row))}" for day, row in zip(days, rows, strict=True)]
         (folder / f"{name}.csv").write_text("\n".join([f"date,{columns}", *lines]) + "\n")
     torch.save(torch.nn.LSTM(2, 3).state_dict(), folder / "model.pt")
-    tagger = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(5, 2), "lstm": torch.nn.LSTM(2, 3)})
+    tagger = torch.nn.ModuleDict(
+        {"embedding": torch.nn.Embedding(5, 2), "lstm": torch.nn.LSTM(2, 3), "tag": torch.nn.Linear(3, 3)}
+    )
     torch.save(tagger.state_dict(), folder / "tagger.pt")
     (folder / "vocab.txt").write_text("the\ncat\nsat\n.\n<unk>\n")
     (folder / "reviews.txt").write_text("the cat sat . the dog sat .\n" * 40)

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from tallycell.activations import activation, register_activation
     from tallycell.effect.account import Account, explain_output
     from tallycell.effect.counterfactual import counterfactual_steps, counterfactual_units
+    from tallycell.effect.effects import Effects
     from tallycell.effect.measuring import measure_effects
     from tallycell.effect.outputs import outputs
+    from tallycell.effect.stretches import Sampling
     from tallycell.errors import FormatError, InputError, ParameterError, TallycellError, TraceError
     from tallycell.input import Input
     from tallycell.layout import Layout
@@ -39,6 +41,7 @@ __all__ = [
     "Account",
     "Activations",
     "CounterMachine",
+    "Effects",
     "FormatError",
     "Hold",
     "Input",
@@ -49,6 +52,7 @@ __all__ = [
     "ParameterError",
     "Recogniser",
     "Record",
+    "Sampling",
     "StateWarning",
     "StateWatch",
     "Stream",
@@ -90,6 +94,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "Sampling": "effect.stretches",
+    "Effects": "effect.effects",
     "outputs": "effect.outputs",
     "measure_effects": "effect.measuring",
     "counterfactual_units": "effect.counterfactual",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import tallycell
+from tallycell.cli.effect_commands import effect_app
 from tallycell.cli.help import Commands
 from tallycell.cli.inputs import open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
@@ -143,5 +144,5 @@ def inspect(
         inspect_view.print_model(console(), loaded, recognise(model))
 
 
-for more in (machine_app, learning_app):
+for more in (effect_app, machine_app, learning_app):
     app.add_typer(more)  # without a name its commands stand beside the others

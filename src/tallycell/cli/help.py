@@ -5,13 +5,14 @@ from typing import Any
 from typer.core import TyperGroup
 
 GROUPS = {
-    "Read a model": ("read", "trace", "inspect"),
+    "Read a model": ("read", "explain", "trace", "inspect"),
     "Counter machines (a finite automaton with counters that each symbol may raise, lower or reset)": (
         "machines", "run", "export", "extract", "compile", "check", "harden",
     ),
     "Learn to count": ("train", "scoreboard"),
 }  # fmt: skip
 PAGES = {
+    "explain": "effects",
     "machines": "machines", "run": "machines", "export": "notation", "extract": "extraction", "compile": "compilation",
     "check": "checking", "harden": "extraction", "train": "learning", "scoreboard": "learning",
 }  # fmt: skip
@@ -21,6 +22,10 @@ EXAMPLES = {
         "tallycell read model.pt --array basin.csv --quantities snow.csv",
         "tallycell read tagger.pt --text reviews.txt --vocab vocab.txt",
         "tallycell read detector.onnx --audio speech.wav --unit 0.59",
+    ),
+    "explain": (
+        "tallycell explain --at 60           # the model and the text that come with tallycell",
+        "tallycell explain tagger.pt --text reviews.txt --vocab vocab.txt --at 12 --output 2",
     ),
     "trace": ("tallycell trace model.pt basin.csv -o run.zarr    # in Python: tallycell.open_trace('run.zarr')",),
     "inspect": ("tallycell inspect detector.onnx",),

@@ -10,6 +10,7 @@ from tallycell.effect.outputs import Readout, read_readout
 from tallycell.errors import InputError
 from tallycell.input import Input
 from tallycell.names import DIRECTION, FEATURE, SEQUENCE, TIME
+from tallycell.trace import Record, record_trace
 from tallycell.trace.inputs import as_array
 from tallycell.wording import quoted
 
@@ -84,6 +85,27 @@ def choose(model: object, given: object, step: object, output: object, sequence:
     if not readout.parameters.bidirectional:
         one, tokens = replace(one, x=one.x[: at + 1]), tokens and tokens[: at + 1]
     return Chosen(model, readout, replace(one, lstm=readout.lstm), tokens, at, number)
+
+
+def largest_output(model: object, given: object, step: int, sequence: int = 0) -> int:
+    """Give the number of the largest output at a step: what a model that chooses one output says there.
+
+    Raises
+    ------
+    InputError
+        As :func:`choose`.
+
+    Examples
+    --------
+    >>> from tallycell import LSTMParameters, Recogniser
+    >>> lstm = LSTMParameters({"weight_ih_l0": np.ones((4, 2)), "weight_hh_l0": np.zeros((4, 1))})
+    >>> network = Recogniser(("a", "b"), np.eye(2), lstm, np.array([[1.0], [2.0]]), np.zeros(2), ("no", "yes"))
+    >>> largest_output(network, np.eye(2), step=-1)
+    1
+    """
+    chosen = choose(model, given, step, 0, sequence)
+    h = record_trace(model, chosen.given, record=Record("h"))["h"].isel(layer=-1, sequence=0, time=chosen.step)
+    return int(np.argmax(chosen.readout.logits(h.transpose(DIRECTION, ...).to_numpy())))
 
 
 def _one_sequence(given: Input, sequence: object) -> tuple[Input, list[str] | None]:

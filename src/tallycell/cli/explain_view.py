@@ -1,0 +1,110 @@
+"""An account in the terminal: the answer, then what was read, each symbol coloured by its part, and signs below it."""
+
+import json
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.text import Text
+
+from tallycell.cli.ruler import symbol_at
+from tallycell.effect.account import Account
+from tallycell.wording import shown
+
+JSON_SCHEMA_VERSION = "1"
+BEFORE = 400  # steps in front of the one that is explained, at most, that are laid out
+STRONG, WEAK = 0.5, 0.1  # of the largest part of a step: from here on two signs (bold), one; less has none
+RAISES, LOWERS = "green", "magenta"
+
+
+def print_account(console: Console, account: Account, tokens: list[str] | None, changes: xr.DataArray) -> None:
+    """Print an account, its steps under what was read, and the counterfactual of the steps that matter most.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    account
+        What is explained.
+    tokens
+        The symbol of each step, or None where none are read.
+    changes
+        Change of the output without each of some steps, (time,), as ``counterfactual_steps`` gives it.
+    """
+    console.print(str(account), markup=False)
+    console.print()
+    console.print(Text("Without the step (the network run again, gates and all):", style="bold"))
+    for step, change in zip(changes["step"].to_numpy().tolist(), changes.to_numpy().tolist(), strict=True):
+        console.print(f"  step {step:<6} {change:+.4g}", markup=False)
+    console.print()
+    parts = account.by_step().to_numpy()[: account.step + 1]
+    begin = max(0, len(parts) - BEFORE)
+    console.print(Text(f"Steps {begin} to {account.step}: + raises it, - lowers it, doubled where it matters most",
+                       style="bold"))  # fmt: skip
+    if tokens is not None and any(len(token) > 1 for token in tokens):
+        _print_words(console, tokens, parts, begin)
+    else:
+        _print_rows(console, tokens, parts, begin)
+
+
+def strength(parts: np.ndarray) -> list[str]:
+    """Give a mark for the part of each step: ``++ + `` and nothing, ``-`` where it lowers the output.
+
+    Examples
+    --------
+    >>> strength(np.array([1.0, -0.6, 0.2, -0.05]))
+    ['++', '--', '+', '']
+    """
+    largest = float(np.abs(parts).max()) or 1.0
+    share = np.abs(parts) / largest
+    counts = np.where(share >= STRONG, 2, np.where(share >= WEAK, 1, 0))
+    return [("+" if part > 0 else "-") * count for part, count in zip(parts.tolist(), counts.tolist(), strict=True)]
+
+
+def _style(mark: str) -> str:
+    colour = {"+": RAISES, "-": LOWERS}.get(mark[:1], "dim")
+    return f"bold {colour}" if len(mark) == 2 else colour
+
+
+def _print_rows(console: Console, tokens: list[str] | None, parts: np.ndarray, begin: int) -> None:
+    """Lay symbols of one column from left to right; below each its sign, twice where it matters most."""
+    marks, width = strength(parts), max(20, console.width - 2)
+    for start in range(begin, len(parts), width):
+        span = range(start, min(start + width, len(parts)))
+        console.print(Text.assemble(*((symbol_at(tokens, t), _style(marks[t])) for t in span), no_wrap=True))
+        for line in range(2):
+            row = "".join(marks[t][line : line + 1] or " " for t in span).rstrip()
+            console.print(Text(row, style="dim", no_wrap=True))
+
+
+def _print_words(console: Console, tokens: list[str], parts: np.ndarray, begin: int) -> None:
+    """Write words one after the other, each with its sign behind it."""
+    marks = strength(parts)
+    words = (
+        (f"{shown(tokens[t], 40)}{f'({marks[t]})' if marks[t] else ''} ", _style(marks[t]))
+        for t in range(begin, len(parts))
+    )
+    console.print(Text.assemble(*words))
+
+
+def to_json(account: Account, changes: xr.DataArray) -> str:
+    """Give the account by step and by unit; ``schema_version`` says how."""
+    units = account.by_unit()
+    cells = units.stack(cell=units.dims)
+    value = {
+        "schema_version": JSON_SCHEMA_VERSION,
+        "output": account.name,
+        "step": account.step,
+        "value": account.output,
+        "bias": account.bias,
+        "initial": float(account.initial.sum()),
+        "by_step": account.by_step().to_numpy().tolist(),
+        "by_unit": [
+            {"layer": int(layer), "direction": str(direction), "unit": int(unit), "part": float(part)}
+            for (layer, direction, unit), part in zip(cells["cell"].to_numpy(), cells.to_numpy(), strict=True)
+        ],
+        "without_step": dict(
+            zip(map(str, changes["step"].to_numpy().tolist()), changes.to_numpy().tolist(), strict=True)
+        ),
+    }
+    return json.dumps(value, indent=1, allow_nan=False)

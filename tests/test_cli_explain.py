@@ -1,0 +1,60 @@
+"""``tallycell explain``: what the command prints is what the functions give, and signs stand where colours do not."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tallycell as tc
+from tallycell.cli.explain_view import strength
+from tallycell.machine import shipped_machine
+
+
+@pytest.fixture
+def call(tmp_path):
+    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    (tmp_path / "s.txt").write_text("aaabb", encoding="utf-8")
+    return ("explain", tmp_path / "anbn.safetensors", "--text", tmp_path / "s.txt")
+
+
+def test_the_command_gives_the_account_of_the_largest_output(run, call):
+    status, out, _ = run(*call, "--json")
+    assert status == 0
+    told = json.loads(out)
+    model = tc.load(call[1])
+    given = tc.open_text(model, "aaabb")
+    said = tc.outputs(model, tc.record_trace(model, given)).isel(sequence=0, time=-1)
+    largest = int(np.argmax(said.to_numpy()))
+    account = tc.explain_output(model, given, -1, largest)
+    assert told["output"] == account.name
+    assert told["value"] == pytest.approx(float(said[largest]))
+    np.testing.assert_allclose(told["by_step"], account.by_step())
+    parts = sum(told["by_step"]) + told["initial"] + told["bias"]
+    assert parts == pytest.approx(told["value"], abs=1e-5)
+    changes = tc.counterfactual_steps(model, given, -1, largest, [int(k) for k in told["without_step"]])
+    np.testing.assert_allclose(list(told["without_step"].values()), changes)
+
+
+def test_another_step_and_output_can_be_asked_for_and_signs_lie_below_the_text(run, call):
+    status, out, _ = run(*call, "--at", "2", "--output", "b")
+    assert status == 0
+    assert out.startswith("'b' at step 2 is ")
+    lines = out.splitlines()
+    at = lines.index("aaa")
+    assert set("".join(lines[at + 1 : at + 3])) <= set("+- ")
+    assert "+" in lines[at + 1] or "-" in lines[at + 1]
+
+
+def test_what_is_not_there_is_one_line(run, call):
+    for options, said in (
+        (("--at", "9"), "no step 9; the sequence has 5, counted from 0"),
+        (("--output", "z"), "no output is called 'z'"),
+    ):
+        status, out, err = run(*call, *options)
+        assert (status, out) == (2, "")
+        assert said in err
+        assert len(err.splitlines()) == 1
+
+
+def test_marks_say_the_sign_and_how_large_a_part_is():
+    assert strength(np.array([4.0, -2.0, -1.9, 0.5, 0.1, 0.0])) == ["++", "--", "-", "+", "", ""]
