@@ -105,7 +105,14 @@ def start(tmp_path):
         with (tmp_path / "said").open("wb") as said:
             started.append(
                 subprocess.Popen(
-                    command, cwd=tmp_path, env=environment, stdout=said, stderr=said, start_new_session=True
+                    command,
+                    cwd=tmp_path,
+                    env=environment,
+                    stdout=said,
+                    stderr=said,
+                    start_new_session=True,
+                    # A shell has its background jobs ignore Ctrl-C, and so would this, were the tests one of them.
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                 )
             )
         return started[-1]
