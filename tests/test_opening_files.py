@@ -77,10 +77,6 @@ BAD = {
         "the scaling of 'rain' is center 1.5, spread 0; expected",
     ),
     "NaN": ({"mean": {"rain": float("nan")}, "std": {"rain": 1.0}}, "the scaling of 'rain' is center nan"),
-    "half of NeuralHydrology's": (
-        {"xarray_feature_center": {}, "xarray_feature_scale": {}},
-        "'xarray_feature_center' has no data_vars; expected NeuralHydrology's train_data_scaler.yml",
-    ),
 }
 
 
@@ -101,7 +97,9 @@ def test_files_that_are_no_scaling_are_refused(tmp_path):
         "day.yml": ("a: 2001-99-99", "cannot be read as YAML"),
         "deep.yml": ("[" * 5000, "cannot be read as YAML: it is nested too deeply"),
         "key.yml": ("? [a]\n: 1", "cannot be read as YAML"),
-        "large.yml": (" " * 5 * 10**6, "is larger than 4194304 bytes, the most that is read"),
+        "large.yml": (" " * 5 * 10**6, "has 5000000 bytes; expected a scaling, of at most 131072"),
+        "merge.yml": ("a: &a {x: 1}\nb: {<<: *a}", "cannot be read as YAML: it has a merge key (<<)"),  # these multiply
+        "half.json": ('{"xarray_feature_center": {}}', "xarray_feature_center has no data_vars; expected a dataset"),
     }
     for name, (content, text) in bad.items():
         (tmp_path / name).write_text(content)

@@ -27,3 +27,14 @@ def parameter_name(kind: str, layer: int, direction: int) -> str:
     'weight_hh_l1_reverse'
     """
     return f"{kind}_l{layer}{'_reverse' if direction else ''}"
+
+
+def unit_label(layer: int, direction: str, unit: int) -> str:
+    """Give how a unit is called: ``LAYER.UNIT``, with an ``r`` behind it in the reverse direction.
+
+    Examples
+    --------
+    >>> unit_label(0, "forward", 27), unit_label(1, "reverse", 3)
+    ('0.27', '1.3r')
+    """
+    return f"{layer}.{unit}{'r' if direction == DIRECTIONS[1] else ''}"

@@ -12,7 +12,7 @@ from tallycell.effect.chosen import Chosen, choose
 from tallycell.effect.layer_account import Answer, answer, carry, passed
 from tallycell.html_table import html_table
 from tallycell.memory import require_memory
-from tallycell.names import DIRECTION, DIRECTIONS, LAYER, STEP, TIME, UNIT
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, STEP, TIME, UNIT, unit_label
 from tallycell.trace import Record, record_trace
 from tallycell.trace.times import say_time
 from tallycell.wording import quoted
@@ -264,8 +264,7 @@ def _rows_of_steps(steps: xr.DataArray) -> Iterator[tuple[str, float]]:
 
 def _rows_of_units(units: xr.DataArray) -> Iterator[tuple[str, float]]:
     for one in units:
-        reverse = "r" if str(one[DIRECTION].to_numpy()) == DIRECTIONS[1] else ""
-        yield f"unit {int(one[LAYER])}.{int(one[UNIT])}{reverse}", float(one)
+        yield f"unit {unit_label(int(one[LAYER]), str(one[DIRECTION].to_numpy()), int(one[UNIT]))}", float(one)
 
 
 def _rest(every: xr.DataArray, shown: xr.DataArray) -> Iterator[tuple[str, float]]:

@@ -70,11 +70,7 @@ def choose(model: object, given: object, step: object, output: object, sequence:
     readout = read_readout(model)
     number = readout.number(output)
     whole = given if isinstance(given, Input) else Input(given, "the input", "an array")  # type: ignore[arg-type]
-    if whole.lstm not in (None, readout.lstm):
-        raise InputError(
-            f"the input is for the LSTM at {quoted(whole.lstm)}, and outputs are read from the one at "
-            f"{quoted(readout.lstm)}; open it with lstm={readout.lstm!r}"
-        )
+    readout.require_input_for(whole.lstm)
     one, tokens = _one_sequence(whole, sequence)
     steps = one.x.shape[0]
     if isinstance(step, bool) or not isinstance(step, int | np.integer):

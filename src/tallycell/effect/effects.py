@@ -1,25 +1,27 @@
 """Effects of holds, by unit and kind, with what they push: a table that answers which units matter."""
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from tallycell.errors import InputError
+from tallycell.html_table import html_grid
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
-from tallycell.wording import listed, quoted, shown
+from tallycell.reading.page import as_text
+from tallycell.wording import listed, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KIND, GROUP = "kind", "group"
 TOP = 10
-WIDTH = 110
 NOT_THERE = -1  # layer and unit of what is held together with others
 IN_WORDS = {
     "zero": "held at 0",
@@ -104,11 +106,6 @@ class UnitEffect:
     unit: str
     push: Push = Push()
     suffering: tuple[Suffering, ...] = ()
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether 0 lies outside of the interval."""
-        return self.low > 0 or self.high < 0
 
     def sentence(self, besides: str = "") -> str:
         """Say it: what is lost (and ``besides``, what of), what it pushes, what is worse without it."""
@@ -243,9 +240,6 @@ class Effects:
         return f"Effects({len(self.labels)} units, {self.score}, {len(found)} with an effect{foremost})"
 
     def __str__(self) -> str:
-        from rich.console import Console
-        from rich.table import Table
-
         found = self.most()
         table = Table(box=None, pad_edge=False, padding=(0, 1))
         for name, side in (("  unit", "right"), *((IN_WORDS[kind], "right") for kind in self.kinds), ("", "left")):
@@ -253,26 +247,16 @@ class Effects:
         for one in found:
             losses = self.table["loss"].sel({GROUP: one.label}).to_numpy().tolist()
             table.add_row(one.label, *(f"{loss:.3g}" for loss in losses), one.push.in_words())
-        written = io.StringIO()
-        console = Console(file=written, width=WIDTH, highlight=False, force_terminal=False, markup=False)
-        console.print(self._answer(found))
-        if found:
-            console.print(table)
-        for line in self._remarks():
-            console.print(line)
-        return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
+        parts: list[RenderableType] = [Text(self._answer(found)), *([table] if found else [])]
+        return as_text(Group(*parts, *map(Text, self._remarks())))
 
     def _repr_html_(self) -> str:
-        heads = "".join(f"<th>{escape(IN_WORDS[kind])}</th>" for kind in self.kinds)
         rows = []
         for one in self.most():
             losses = self.table["loss"].sel({GROUP: one.label}).to_numpy().tolist()
-            cells = [one.label, *(f"{loss:.3g}" for loss in losses), shown(one.push.in_words(), 2000)]
-            rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-        return (
-            f"<table>\n<caption>{escape(self._answer(self.most()))}</caption>\n"
-            f"<tr><th>unit</th>{heads}<th>shown</th></tr>\n" + "\n".join(rows) + "\n</table>"
-        )
+            rows.append((one.label, *(f"{loss:.3g}" for loss in losses), one.push.in_words()))
+        heads = ("unit", *(IN_WORDS[kind] for kind in self.kinds), "shown")
+        return html_grid(self._answer(self.most()), heads, rows)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,18 @@ from tallycell.kernels import reference
 from tallycell.kernels.choice import lstm_forward
 from tallycell.kernels.interface import LayerInput
 from tallycell.memory import require_memory
-from tallycell.names import DIRECTION, FEATURE, GATES, LAYER, PROJECTION, SEQUENCE, TIME, UNIT
+from tallycell.names import (
+    DIRECTION,
+    DIRECTIONS,
+    FEATURE,
+    GATES,
+    LAYER,
+    PROJECTION,
+    SEQUENCE,
+    TIME,
+    UNIT,
+    unit_label,
+)
 from tallycell.parameters import LayerParameters, LSTMParameters
 
 CASES = 16  # holds side by side: each costs an input, and fewer rows would leave the kernel's vectors idle
@@ -51,8 +62,8 @@ class CellName:
 
     @property
     def label(self) -> str:
-        """``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
-        return f"{self.layer}.{self.unit}{'r' if self.direction else ''}"
+        """How readings call it."""
+        return unit_label(self.layer, DIRECTIONS[self.direction], self.unit)
 
 
 Case = tuple[CellName, ...]  # cells that are held together

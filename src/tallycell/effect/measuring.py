@@ -160,11 +160,7 @@ def _readout_of(model: object, path: str | None) -> tuple[Readout, tuple[str, ..
     )
     if has_one:
         readout = read_readout(model)
-        if path not in (None, readout.lstm):
-            raise InputError(
-                f"the input is for the LSTM at {quoted(path)}, and outputs are read from the one at "
-                f"{quoted(readout.lstm)}; open it with lstm={readout.lstm!r}"
-            )
+        readout.require_input_for(path)
         return readout, ()
     parameters = read_model(model, path).parameters
     width = parameters.output_size * parameters.num_directions

@@ -75,6 +75,20 @@ class Readout:
             logits: np.ndarray = read @ self.weight.T + self.bias
         return logits
 
+    def require_input_for(self, path: str | None) -> None:
+        """Refuse an input that was opened for another LSTM than the one whose h is read.
+
+        Raises
+        ------
+        InputError
+            If the path is another; None says that the model has only one.
+        """
+        if path not in (None, self.lstm):
+            raise InputError(
+                f"the input is for the LSTM at {quoted(path)}, and outputs are read from the one at "
+                f"{quoted(self.lstm)}; open it with lstm={self.lstm!r}"
+            )
+
     def number(self, output: object) -> int:
         """Give the number of an output, counted from 0, by its number (below 0 from the end) or its name.
 

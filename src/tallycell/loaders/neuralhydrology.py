@@ -232,8 +232,7 @@ def _scaling(folder: Path, features: tuple[str, ...] | None) -> tuple[Scaling | 
             reason = f"{pickled.name} is a pickle, and opening it would run code from the file; it stays closed"
         return None, (f"how the inputs were scaled is not known: {reason}",)
     stated = read_yaml_mapping(path, what="the train_data_scaler.yml of a run of NeuralHydrology")
-    center = _numbers(stated, path, ("attribute_means", "camels_attr_means"), ("xarray_feature_center", "xarray_means"))
-    spread = _numbers(stated, path, ("attribute_stds", "camels_attr_stds"), ("xarray_feature_scale", "xarray_stds"))
+    center, spread = numbers_of_scaler(stated, path)
     known = center.keys() & spread.keys()
     if missing := [name for name in features or () if name not in known]:
         raise FormatError(
@@ -247,6 +246,25 @@ def _scaling(folder: Path, features: tuple[str, ...] | None) -> tuple[Scaling | 
         raise FormatError(f"{path}: {one_line(error)}") from None
 
 
+def is_scaler(stated: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is one that NeuralHydrology writes of its scaling."""
+    return any(key in stated for key in ("xarray_feature_center", "xarray_means"))
+
+
+def numbers_of_scaler(stated: Mapping[Any, Any], path: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Give center and spread by name, of series and of static attributes, from what NeuralHydrology wrote.
+
+    Raises
+    ------
+    FormatError
+        If something else stands where it has numbers.
+    """
+    return (
+        _numbers(stated, path, ("attribute_means", "camels_attr_means"), ("xarray_feature_center", "xarray_means")),
+        _numbers(stated, path, ("attribute_stds", "camels_attr_stds"), ("xarray_feature_scale", "xarray_stds")),
+    )
+
+
 def _numbers(
     stated: Mapping[Any, Any], path: Path, of_attributes: tuple[str, ...], of_series: tuple[str, ...]
 ) -> dict[str, float]:
@@ -256,6 +274,8 @@ def _numbers(
         found |= _mapping(stated.get(key), f"{path}: {key}")
     for key in of_series:
         dataset = _mapping(stated.get(key), f"{path}: {key}")
+        if key in stated and "data_vars" not in dataset:
+            raise FormatError(f"{path}: {key} has no data_vars; expected a dataset as xarray writes it")
         variables = _mapping(dataset.get("data_vars"), f"{path}: data_vars of {key}")
         found |= {name: one.get("data") if isinstance(one, dict) else one for name, one in variables.items()}
     for name, number in found.items():

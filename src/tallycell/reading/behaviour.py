@@ -7,11 +7,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tallycell.activations import SATURATION_SHARE
 from tallycell.reading.cells import Cell
+from tallycell.reading.events import EXPOSE, exposed
 from tallycell.reading.free_run import run_tally
 from tallycell.reading.tally import Tally, lloyd_levels, middle, nearest_level
 
+HIDDEN = EXPOSE.index("hidden")  # below it are the two signs
 SMALLEST_STEP = 0.25  # of the cell's largest write level: a smaller level is no step
 FEWEST_STEPS = 5  # a step that is taken less often is none
 
@@ -162,12 +163,8 @@ class Behaviour:
         cell = self.cell
         if cell.o is None:
             return None
-        gate, hidden = cell.activations.gate, cell.activations.hidden
-        y = hidden(cell.c)
-        opened = np.asarray(gate.saturated_right(cell.o, SATURATION_SHARE))
-        limit = hidden.saturated_left(y, SATURATION_SHARE) | hidden.saturated_right(y, SATURATION_SHARE)
-        shut = np.asarray(gate.saturated_left(cell.o, SATURATION_SHARE)) | (np.abs(cell.o * y) < SATURATION_SHARE)
-        return Exposure(float((opened & limit & ~shut).mean()), float(shut.mean()), float(self.shown.mean()))
+        codes = exposed(cell.o, cell.c, cell.activations)
+        return Exposure(float((codes < HIDDEN).mean()), float((codes == HIDDEN).mean()), float(self.shown.mean()))
 
     @cached_property
     def shown(self) -> Bool[np.ndarray, " step"]:

@@ -119,8 +119,7 @@ class Cell:
     @property
     def halves(self) -> tuple[slice, slice]:
         """Steps to fit on and steps to quote on: halves of the sequences, or of the steps if there is only one."""
-        sequences = len(self.c_0)
-        middle = len(self.c) // 2 if sequences == 1 else int(self.start[(sequences + 1) // 2])
+        middle = middle_step(np.diff(self.start))
         return slice(0, middle), slice(middle, None)
 
     def fitting_part(self) -> "Cell":
@@ -143,6 +142,17 @@ class Cell:
         rows["o"] = None if self.o is None else self.o[steps]
         start = np.concatenate([[0], np.cumsum(end - begin)])
         return replace(self, **rows, start=start, c_0=self.before()[begin])
+
+
+def middle_step(lengths: Int[np.ndarray, " sequence"]) -> int:
+    """Count the steps of the first half of some sequences; of one sequence, the half of its steps.
+
+    Examples
+    --------
+    >>> middle_step(np.array([10, 20, 5])), middle_step(np.array([9]))
+    (30, 4)
+    """
+    return int(lengths[0]) // 2 if len(lengths) == 1 else int(lengths[: (len(lengths) + 1) // 2].sum())
 
 
 def order_of_reading(trace: xr.Dataset, direction: str) -> tuple[Int[np.ndarray, " step"], Int[np.ndarray, " step"]]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from tallycell.trace.times import step_seconds, times_of
 
-LOSSLESS = 10_000.0  # steps: what keeps longer is not said to forget
+LOSSLESS = 10_000.0  # steps: what keeps longer is hardly said to forget
 UNITS = (("year", 365.25 * 86_400), ("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
 FILLS = 0.25  # of the largest mean change of a month (or hour): with less it neither fills nor empties
 MOST_STRETCHES = 2  # of the year (the day), in which something fills: more is no season
@@ -53,13 +53,11 @@ class Clock:
         >>> [Clock(86_400.0).say(15), Clock(3_600.0).say(36), Clock(0.032).say(72), Clock().say(1)]
         ['15 days', '36 hours', '2.3 s', '1 step']
         """
-        if steps > LOSSLESS and self.step_seconds is None:
-            return f"more than {LOSSLESS:,.0f} steps"
         if self.step_seconds is None:
             return counted(steps, "step")
         seconds = steps * self.step_seconds
         own = next((k for k, (_, length) in enumerate(UNITS) if self.step_seconds >= length * 0.99), len(UNITS))
-        # In the unit of the step where it has one ("15 days"), in the next larger one where that would be thousands.
+        # In a larger unit from two of it on, else in that of the step ("15 days"), or in seconds where it has none.
         for name, length in UNITS[: own + 1]:
             if seconds >= 2 * length or (own < len(UNITS) and name == UNITS[own][0]):
                 return counted(seconds / length, name)

@@ -82,9 +82,7 @@ def read_events(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Datase
 
 def _direction_events(here: xr.Dataset, slots: Activations, share: float, always_keeps: bool) -> dict[str, np.ndarray]:
     i, f, g, o, c = (here[name].to_numpy() for name in ("i", "f", "g", "o", "c"))
-    y = slots.hidden(c)
     open_i, shut_i = slots.gate.saturated_right(i, share), slots.gate.saturated_left(i, share)
-    open_o, shut_o = slots.gate.saturated_right(o, share), slots.gate.saturated_left(o, share)
     keeps = slots.gate.saturated_right(f, share) | always_keeps
     return {
         "forget": np.select([slots.gate.saturated_left(f, share), keeps], [0, 1], 2),
@@ -97,13 +95,21 @@ def _direction_events(here: xr.Dataset, slots: Activations, share: float, always
             [0, 1, 2],
             3,
         ),
-        "expose": np.select(
-            [
-                open_o & slots.hidden.saturated_right(y, share),
-                open_o & slots.hidden.saturated_left(y, share),
-                shut_o | (np.abs(o * y) < share),
-            ],
-            [0, 1, 2],
-            3,
-        ),
+        "expose": exposed(o, c, slots, share),
     }
+
+
+def exposed(o: np.ndarray, c: np.ndarray, slots: Activations, share: float = SATURATION_SHARE) -> np.ndarray:
+    """Code what the output gate exposes of a cell at each step, by the place of its name in ``EXPOSE``."""
+    y = slots.hidden(c)
+    is_open, is_shut = slots.gate.saturated_right(o, share), slots.gate.saturated_left(o, share)
+    codes: np.ndarray = np.select(
+        [
+            is_open & slots.hidden.saturated_right(y, share),
+            is_open & slots.hidden.saturated_left(y, share),
+            is_shut | (np.abs(o * y) < share),
+        ],
+        [0, 1, 2],
+        3,
+    )
+    return codes

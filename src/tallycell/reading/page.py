@@ -2,9 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tallycell.html_table import html_table
+from tallycell.html_table import html_grid, html_table
 from tallycell.reading.clock import counted
 from tallycell.reading.saturation import HIDDEN_OF_C, saturated_share
 from tallycell.reading.sentences import say_followed
@@ -96,9 +94,14 @@ def page_of(reading: "Reading", top: int = TOP, glyphs: Glyphs = UNICODE) -> Ren
 
 def text_of(reading: "Reading", width: int = WIDTH, top: int = TOP, glyphs: Glyphs = UNICODE) -> str:
     """Give the page as text."""
+    return plain(as_text(page_of(reading, top, glyphs), width), glyphs)
+
+
+def as_text(page: RenderableType, width: int = WIDTH) -> str:
+    """Give what is laid out for a terminal as text, without the blanks that tables have at the ends of lines."""
     written = io.StringIO()
-    Console(file=written, width=width, highlight=False, force_terminal=False).print(page_of(reading, top, glyphs))
-    return "\n".join(line.rstrip() for line in plain(written.getvalue(), glyphs).rstrip().splitlines())
+    Console(file=written, width=width, highlight=False, force_terminal=False, markup=False).print(page)
+    return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())
 
 
 def _heading(text: str) -> Text:
@@ -258,16 +261,8 @@ def _readability(reading: "Reading", glyphs: Glyphs) -> list[RenderableType]:
 def html_of(reading: "Reading", top: int = TOP) -> str:
     """Give a reading as HTML: its roles, and the units that read best; every name escaped."""
     roles = ", ".join(f"{count:,} {role}" for role, count in reading.roles().items() if count)
-    rows = "\n".join(f"<tr>{''.join(_cells(unit))}</tr>" for unit in reading.best(top))
-    heads = "".join(f"<th>{head}</th>" for head in ("unit", "role", "R²", "numbers", "what it does"))
-    return (
-        f"<table>\n<caption>{len(reading.units):,} units: {escape(roles)}</caption>\n<tr>{heads}</tr>\n{rows}\n</table>"
-    )
-
-
-def _cells(unit: "UnitReading") -> Iterator[str]:
-    for text in (unit.label, unit.role, say_r2(unit.r2), str(unit.parameters), shown(unit.sentence, 2000)):
-        yield f"<td>{escape(text)}</td>"
+    rows = [(unit.label, unit.role, say_r2(unit.r2), str(unit.parameters), unit.sentence) for unit in reading.best(top)]
+    return html_grid(f"{len(reading.units):,} units: {roles}", ("unit", "role", "R²", "numbers", "what it does"), rows)
 
 
 def unit_html(unit: "UnitReading") -> str:

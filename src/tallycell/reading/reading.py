@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.errors import InputError
+from tallycell.names import unit_label
 from tallycell.reading import page
 from tallycell.reading.behaviour import Exposure
 from tallycell.reading.clock import Clock
@@ -106,7 +107,7 @@ class UnitReading:
     @property
     def label(self) -> str:
         """``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
-        return label_of(self.layer, self.direction, self.unit)
+        return unit_label(self.layer, self.direction, self.unit)
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,11 +218,6 @@ class Reading:
     @staticmethod
     def _explained(unit: UnitReading, allowed: int) -> bool:
         return any(rung.r2 >= GOOD_ENOUGH for rung in unit.ladder if rung.parameters <= allowed)
-
-
-def label_of(layer: int, direction: str, unit: int) -> str:
-    """Give the label of a unit: ``LAYER.UNIT``, with an ``r`` behind it in the reverse direction."""
-    return f"{layer}.{unit}{'r' if direction == 'reverse' else ''}"
 
 
 def no_such_unit(label: str, first: str, last: str) -> InputError:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tallycell.reading.behaviour import Behaviour
-from tallycell.reading.clock import Clock, say_number
+from tallycell.reading.clock import LOSSLESS, Clock, say_number
 from tallycell.reading.following import Follows
 from tallycell.reading.roles import FEW_NUMBERS, KEEPS, OVERWRITES, Role, too_few
 from tallycell.reading.tally import GOOD_ENOUGH, Tally
@@ -64,7 +64,11 @@ def sentence_of(told: Told) -> str:
 
 def say_memory(memory: float, clock: Clock) -> str:
     """Say within how many steps all but 1/e is forgotten; where nothing is, that."""
-    return "never forgets" if math.isinf(memory) else f"forgets within {clock.say(memory)}"
+    if math.isinf(memory):
+        return "never forgets"
+    if memory > LOSSLESS and clock.step_seconds is None:
+        return f"forgets hardly anything in {LOSSLESS:,.0f} steps"
+    return f"forgets within {clock.say(memory)}"
 
 
 def say_followed(follows: Follows | None, clock: Clock) -> str:

@@ -99,15 +99,6 @@ class Tally:
         keep = float(np.clip(self.keep_levels.max(), 0, 1))
         return math.inf if keep == 1 else -1 / math.log(keep) if keep > 0 else 0.0
 
-    def memory(self, cell: Cell) -> float:
-        """Count the steps of the past that the tally carries on average, each by the share that is left.
-
-        Unlike the time constant it feels the resets: a perfect counter that is reset every 40 steps carries 20.
-        """
-        # Each step adds one step of the past, and keeps the share of all: m' = keep (m + 1).
-        levels = (self.keep_codes, self.keep_codes, self.keep_levels, self.keep_levels)
-        return float(np.mean(run_tally(*levels, cell.start, np.zeros(len(cell.c_0)))))
-
 
 def is_constant(cell: Cell) -> bool:
     """Whether a cell never moves: its variance is below 1e-9."""

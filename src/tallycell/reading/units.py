@@ -14,16 +14,16 @@ import xarray as xr
 
 from tallycell.errors import InputError
 from tallycell.input import Input
-from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
+from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT, unit_label
 from tallycell.reading.alignment import align_quantities, units_of
 from tallycell.reading.behaviour import Behaviour, behaviour_of
-from tallycell.reading.cells import Cell, iterate_cells, order_of_reading
+from tallycell.reading.cells import Cell, iterate_cells, middle_step, order_of_reading
 from tallycell.reading.clock import Clock, clock_of
 from tallycell.reading.following import Follows, find_followed, is_comparable, notes_on, values_within
 from tallycell.reading.nothing_learned import read_nothing_learned
 from tallycell.reading.pairs import BEATS, PairSearch
 from tallycell.reading.plausibility import warning_on
-from tallycell.reading.reading import FittedRung, Reading, UnitReading, label_of, no_such_unit
+from tallycell.reading.reading import FittedRung, Reading, UnitReading, no_such_unit
 from tallycell.reading.roles import Role, role_of, too_few
 from tallycell.reading.saturation import read_saturation
 from tallycell.reading.sentences import SURE, Told, sentence_of
@@ -189,10 +189,10 @@ def select_unit(trace: xr.Dataset, label: str) -> xr.Dataset:
     layers, directions, units = (trace[name].to_numpy().tolist() for name in (LAYER, DIRECTION, UNIT))
     for layer, direction in itertools.product(layers, directions):
         for unit in units:
-            if label_of(layer, direction, unit) == label:
+            if unit_label(layer, direction, unit) == label:
                 return trace.sel({LAYER: [layer], DIRECTION: [direction], UNIT: [unit]})
-    first = label_of(layers[0], directions[0], units[0])
-    raise no_such_unit(label, first, label_of(layers[-1], directions[-1], units[-1]))
+    first = unit_label(layers[0], directions[0], units[0])
+    raise no_such_unit(label, first, unit_label(layers[-1], directions[-1], units[-1]))
 
 
 def _read_roles(
@@ -230,8 +230,7 @@ def _surroundings(
     if clock.step_seconds is None and step_seconds is not None:
         clock = replace(clock, step_seconds=step_seconds)
     lengths = trace["length"].to_numpy()
-    middle = int(lengths[: (len(lengths) + 1) // 2].sum()) if len(lengths) > 1 else int(lengths[0]) // 2
-    pairs = None if stimuli is None else PairSearch.over(stimuli, middle, int(lengths.sum()))
+    pairs = None if stimuli is None else PairSearch.over(stimuli, middle_step(lengths), int(lengths.sum()))
     return _Surroundings(stimuli, pairs, quantities, units, clock)
 
 
