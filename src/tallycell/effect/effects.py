@@ -69,16 +69,20 @@ class Push:
         Names of outputs, the most moved first.
     both_ways
         Whether its h is as often above 0 as below: what is named holds above 0, below 0 the opposite.
+    named
+        Whether the model names its outputs; else they are called by their numbers.
     """
 
     raises: tuple[str, ...] = ()
     lowers: tuple[str, ...] = ()
     both_ways: bool = False
+    named: bool = True
 
     def in_words(self) -> str:
         """Say it; empty where nothing is known."""
         sides = (("raises", self.raises), ("lowers", self.lowers))
-        said = " and ".join(f"{verb} {', '.join(map(say_symbol, names[:SAID]))}" for verb, names in sides if names)
+        say = say_symbol if self.named else str
+        said = " and ".join(f"{verb} {', '.join(map(say, names[:SAID]))}" for verb, names in sides if names)
         return f"{said}; below 0 the opposite" if said and self.both_ways else said
 
 

@@ -62,7 +62,8 @@ class Pushes:
         measured, weights = side * self._changes[number], side * self._weights(number)
         if self._centred:
             measured, weights = measured - measured.mean(), weights - weights.mean()
-        return Push(self._agreed(measured, weights), self._agreed(-measured, -weights), both_ways)
+        named = self._readout.names is not None
+        return Push(self._agreed(measured, weights), self._agreed(-measured, -weights), both_ways, named)
 
     def _weights(self, number: int) -> Float[np.ndarray, " output"]:
         cell = self._cases[number][0]
@@ -79,6 +80,6 @@ class Pushes:
         ]
         both = sorted(foremost[0] & foremost[1], key=lambda k: -measured[k])
         names = self._readout.names or (
-            ["output"] if len(weights) == 1 else [f"output {k}" for k in range(len(weights))]
+            ["the output"] if len(weights) == 1 else [f"output {k}" for k in range(len(weights))]
         )
         return tuple(names[k] for k in both)
