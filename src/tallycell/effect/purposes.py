@@ -23,7 +23,7 @@ _UNTOLD = ("constant", "unknown")  # roles whose sentence stands as it is
 def has_outputs(model: object, given: Input) -> bool:
     """Whether a linear layer is known that reads the LSTM which an input is for."""
     try:
-        read_readout(model).require_input_for(given.lstm)
+        read_readout(model, given.lstm)
     except InputError:
         return False
     return True
@@ -47,7 +47,7 @@ def measure_purposes(
     """
     if targets is None and not has_outputs(model, given):
         return None
-    read_readout(model).require_input_for(given.lstm)
+    read_readout(model, given.lstm)
     kinds = ("zero",) if units is None else tuple(KINDS)
     return measure_effects(model, given, targets=targets, kinds=kinds, units=units, sampling=sampling)
 

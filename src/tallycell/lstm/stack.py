@@ -145,7 +145,7 @@ def _as_tensors(held: HeldValues, sequences: Sequences, dtype: torch.dtype) -> d
     order = None if sequences.source is None else sequences.source.sorted_indices
 
     def tensor(values: np.ndarray) -> Tensor:
-        by_sequence = torch.as_tensor(values, dtype=dtype, device=sequences.data.device)
+        by_sequence = torch.tensor(values, dtype=dtype, device=sequences.data.device)
         return by_sequence if order is None or len(values[0]) == 1 else by_sequence.index_select(1, order)
 
     return {at: {letter: tensor(values) for letter, values in given.items()} for at, given in held.items()}
