@@ -1,67 +1,42 @@
-"""Draw the unit of the shipped model that counts brackets: its gates, its cell and the tally that explains it.
+"""Draw the unit of the shipped model that counts brackets: a line that it follows, and one where braces do not move it.
 
 python examples/draw_bracket_counter.py FILE.png        # needs the extra `plot`
 """
 
 import sys
-
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-import numpy as np
+from pathlib import Path
 
 import tallycell as tc
 from tallycell.cli.inputs import open_input
-from tallycell.reading.cells import iterate_cells
-from tallycell.reading.tally import climb
+from tallycell.plot import Span, plot_unit, require_picture, save_picture
 
-STEPS = 96
-SHOWN = {"\n": "⏎", " ": ""}
-
-
-def liveliest(depth: np.ndarray) -> int:
-    """Line start from which the bracket depth varies most within the window."""
-    total = np.concatenate([[0], np.cumsum(np.abs(np.diff(depth, prepend=0)) * (1 + depth))])
-    return int(np.argmax(total[STEPS:] - total[:-STEPS]))
+FOLLOWED = "step = Step(*(getattr(steps, name)[t, row"
+MISSED = '_check(theirs, {1: {"bias"}, 2: {"bias_ih", "bia'
 
 
-def main(target: str) -> None:
-    mpl.use("Agg")
+def main(target: Path) -> None:
+    require_picture(target)
     subject = open_input()
     given, trace = subject.given, subject.record()
-    unit = tc.read_units(trace, given.tokens, given.quantities).leaders()["bracket depth"]
-    cell = next(cell for cell in iterate_cells(trace) if cell.unit == unit.unit)
-    tally = next(one for one in climb(cell) if one.rung.name == unit.rung)
-    depth = given.quantities["bracket depth"]
-    begin = liveliest(depth)
-    span = slice(begin, begin + STEPS)
-    steps = np.arange(STEPS)
-
-    figure, (gates, state) = plt.subplots(
-        2, 1, figsize=(15, 6.2), sharex=True, height_ratios=(1, 1.6), layout="constrained"
-    )
-    figure.suptitle(f"Unit {unit.label} of the shipped character model.  {unit.sentence}", fontsize=11)
-    written = cell.write[span]
-    gates.bar(steps, written, color=np.where(written > 0, "#2a7f3f", "#a3307a"), width=0.8, label="written, i·g")
-    gates.step(steps, cell.f[span], where="mid", color="#c77700", linewidth=1.2, label="kept, f")
-    gates.axhline(0, color="black", linewidth=0.6)
-    gates.set_ylabel("gates (dimensionless)")
-    gates.legend(loc="lower right", ncols=2, fontsize=9)
-    gates.set_ylim(-1.25, 1.15)
-    gates.tick_params(axis="x", length=0)
-    state.step(steps, depth[span], where="mid", color="#bbbbbb", linewidth=5, label="bracket depth in the text (count)")
-    state.plot(steps, cell.c[span], color="#1f4e9c", linewidth=2, label="cell state c")
-    state.plot(steps, tally.explain(cell)[span], "--", color="#d03030", linewidth=1.4,
-               label=f"tally of {unit.parameters} numbers (R² = {unit.r2:.2f})")  # fmt: skip
-    state.set_ylabel("cell, tally, depth")
-    state.legend(loc="upper right", fontsize=9)
-    state.set_xticks(steps, [SHOWN.get(token, token) for token in given.tokens[span]], family="monospace", fontsize=9)
-    state.tick_params(axis="x", length=0)
-    state.set_xlim(-1, STEPS)
-    state.set_xlabel(f"text read, one character a step (steps {begin} to {begin + STEPS - 1} of the sample)")
-    figure.savefig(target, dpi=110)
+    unit = tc.read_units(trace, given).leaders()["bracket depth"]
+    text = "".join(given.tokens)
+    followed, missed = text.index(FOLLOWED), text.index(MISSED)
+    spans = (
+        Span(
+            followed,
+            followed + len(FOLLOWED),
+            "Here the cell follows: every ( and [ adds 1, every ) and ] takes it away",
+            {followed + FOLLOWED.index("["): "'[' counts as '(' does"},
+        ),
+        Span(
+            missed, missed + len(MISSED), "Here it does not: braces open, and it stands still",
+            {missed + MISSED.index("{", 15): "'{' makes the text deeper, and writes nothing to the cell"},
+        ),
+    )  # fmt: skip
+    save_picture(plot_unit(trace, unit, given, spans=spans), target)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

@@ -1,13 +1,14 @@
 """The account of one output: the exact sum that it is, over the steps that were read and the cells that kept them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from tallycell.drawing import draw
 from tallycell.effect.chosen import Chosen, choose
 from tallycell.effect.layer_account import Answer, answer, carry, passed
 from tallycell.html_table import html_table
@@ -16,6 +17,9 @@ from tallycell.names import DIRECTION, DIRECTIONS, LAYER, STEP, TIME, UNIT, unit
 from tallycell.trace import Record, record_trace
 from tallycell.trace.times import say_time
 from tallycell.wording import quoted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PART, CELL, TOKEN = "part", "cell", "token"
 TOP = 5
@@ -87,6 +91,10 @@ class Account:
         lines += ["", "Units that made it:"]
         lines += _aligned([*_rows_of_units(shown_units), *_rest(units, shown_units)])
         return "\n".join(lines)
+
+    def plot(self, tokens: Sequence[str] | None = None, **how: Any) -> "Figure":
+        """Draw it: see :func:`tallycell.plot.plot_account`."""
+        return draw("account", self, tokens, **how)
 
     def _repr_html_(self) -> str:
         """Give a table of the same, which notebooks show."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tallycell.drawing import draw
 from tallycell.errors import InputError
 from tallycell.html_table import html_grid
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
@@ -22,6 +23,7 @@ from tallycell.wording import listed, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 KIND, GROUP = "kind", "group"
 TOP = 10
@@ -276,6 +278,10 @@ class Effects:
             table.add_row(one.label, *(f"{loss:.3g}" for loss in losses), one.push.in_words())
         parts: list[RenderableType] = [Text(self.answer()), *([table] if found else [])]
         return as_text(Group(*parts, *map(Text, self.remarks())))
+
+    def plot(self, kind: str | None = None, **how: Any) -> "Figure":
+        """Draw what is lost, with its intervals: see :func:`tallycell.plot.plot_effects`."""
+        return draw("effects", self, kind, **how)
 
     def _repr_html_(self) -> str:
         rows = []

@@ -44,7 +44,7 @@ def page_of(there: Rows, picture: str | None) -> str:
     """
     parts = [_HEAD, _overview(there), _time(there), _without_results(there)]
     if picture is not None:
-        parts.append(f"![Share of seeds, or of strings, that succeed, by length]({picture})\n")
+        parts.append(f"![First failures of each language: published, trained and hardened]({picture})\n")
     parts += ["## Row by row\n", *(_section(row, results) for row, results in there), _gates(there)]
     return "\n".join(parts)
 

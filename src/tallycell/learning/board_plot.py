@@ -1,39 +1,19 @@
-"""The plot of the scoreboard: for each row, how much succeeds by length, with published results marked."""
+"""The picture of the scoreboard: first failures of each row, published, trained and hardened, in one panel."""
 
+import math
 from collections.abc import Sequence
-from io import BytesIO
-from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from tallycell.errors import MissingExtraError
-from tallycell.files import write_file
 from tallycell.learning.rows import AtLengths, Mark, Reach, Row
-from tallycell.learning.scoring import COLUMNS, share_at
+from tallycell.plot.lengths import LanguageRow, Published, plot_lengths
+from tallycell.plot.saving import save_picture
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-ACROSS = 3  # panels
-PANEL = (5.2, 3.4)  # inches
-HEAD = 0.4
-PUBLISHED = "#c2185b"
-HALF = 0.6  # of the width: a mark beyond is written on its left
-STYLES: dict[str, dict[str, Any]] = {
-    "trained": {"color": "#b5651d", "linestyle": "-", "linewidth": 2.0, "marker": "o"},
-    "snapped": {"color": "#1f6f8b", "linestyle": "--", "linewidth": 2.0, "marker": "s"},
-    "hardened": {"color": "#2a2a2a", "linestyle": ":", "linewidth": 2.6, "marker": "^"},
-}
-SHIFT = {"trained": 0.0, "snapped": 0.006, "hardened": -0.006}  # so that lines that agree can all be seen
+NONE_SURE = 1.0  # share of a published result that failed nowhere
 
 
 def draw_board(there: Sequence[tuple[Row, Sequence[dict[str, Any]]]], path: Path) -> None:
-    """Draw one panel a row into a picture.
-
-    For a language in n: the share of seeds whose first failure is beyond n. Else: the share of strings, over all seeds,
-    that are right at a length.
+    """Draw all rows into a picture.
 
     Raises
     ------
@@ -42,67 +22,44 @@ def draw_board(there: Sequence[tuple[Row, Sequence[dict[str, Any]]]], path: Path
     InputError
         If the picture cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as missing:
-        raise MissingExtraError("matplotlib", "plot") from missing
-    down = ceil(len(there) / ACROSS)
-    across = min(ACROSS, len(there))
-    figure = Figure(figsize=(PANEL[0] * across, PANEL[1] * down + HEAD), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = list(figure.subplots(down, across, squeeze=False).flat)
-    for panel, (row, results) in zip(panels, there, strict=False):
-        _draw_row(panel, row, results)
-    for panel in panels[len(there) :]:
-        panel.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=10)
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png", dpi=110, metadata={"Software": ""})
-    write_file(path, drawn.getvalue())
+    save_picture(plot_lengths([language_row(row, results) for row, results in there]), path)
 
 
-def _draw_row(panel: "Axes", row: Row, results: Sequence[dict[str, Any]]) -> None:
-    places = _places(row)
-    for column in COLUMNS:
-        shares = [np.mean([share_at(row, one[column], place) for one in results]) for place in places]
-        markers = {} if isinstance(row.measure, AtLengths) else {"marker": None}
-        panel.plot(
-            places, np.array(shares) + SHIFT[column], label=column, markersize=4, **{**STYLES[column], **markers}
-        )
-    for target in row.measure.target if isinstance(row.measure, AtLengths) else (row.measure.target,):
-        panel.axvline(target, color="#888888", linewidth=0.8, linestyle=(0, (2, 3)))
-    panel.set_xscale("log")
-    panel.set_ylim(-0.05, 1.08)
-    for mark in row.marks:
-        _draw_mark(panel, mark)
-    panel.set_title(
-        f"{row.key}: {row.language.title}, {row.hidden} {'unit' if row.hidden == 1 else 'units'}".replace("$", r"\$"),
-        fontsize=10,
-    )
-    reach = isinstance(row.measure, Reach)
-    panel.set_xlabel("n" if reach else "symbols", fontsize=9)
-    panel.set_ylabel(f"share of {len(results)} seeds right" if reach else "share of strings right", fontsize=9)
-    panel.grid(alpha=0.25)
-    panel.tick_params(labelsize=8)
+def language_row(row: Row, results: Sequence[dict[str, Any]]) -> LanguageRow:
+    """Say in symbols what a row measured of every seed: where each network first failed, and what is proved."""
+    units = "1 unit" if row.hidden == 1 else f"{row.hidden} units"
+    trained, hardened = (tuple(_first_failure(row, one[name]) for one in results) for name in ("trained", "hardened"))
+    searched = symbols_of(row, row.measure.target) if isinstance(row.measure, Reach) else max(row.measure.lengths)
+    proved = tuple(float(one["horizon"].get("symbols", 0)) for one in results)
+    published = tuple(_published(row, mark) for mark in row.marks)
+    return LanguageRow(f"{row.key}  {row.language.title}, {units}", trained, hardened, searched, proved, published)
 
 
-def _places(row: Row) -> Sequence[int]:
-    """Every length that was measured; for a language in n, numbers up to the target, ever further apart."""
+def symbols_of(row: Row, n: int) -> int:
+    """Count the symbols of the member n of a row's language.
+
+    Examples
+    --------
+    >>> from tallycell.learning.rows import rows
+    >>> symbols_of(rows(("2",))[0], 1000)
+    3000
+    """
+    one, two = (len(row.language.member(size)) for size in (1, 2))
+    return one + (n - 1) * (two - one)
+
+
+def _first_failure(row: Row, found: dict[str, Any]) -> float:
+    """Give the shortest length at which something was wrong; infinite if nothing was, 0 without a machine."""
+    if "missing" in found:
+        return 0.0
     if isinstance(row.measure, AtLengths):
-        return row.measure.lengths
-    return sorted({round(place) for place in np.geomspace(1, row.measure.target, 200)})
+        wrong = [one["length"] for one in found["lengths"] if one["right"] < one["strings"]]
+        return float(min(wrong, default=math.inf))
+    return math.inf if found["first_failure"] is None else float(symbols_of(row, found["first_failure"]))
 
 
-def _draw_mark(panel: "Axes", mark: Mark) -> None:
-    """Draw a published result, with its name towards the middle of the panel."""
-    panel.plot([mark.at], [mark.share], linestyle="none", marker="*", markersize=11, color=PUBLISHED, zorder=3)
-    label = f"{mark.label}, of symbols" if mark.of_symbols else mark.label
-    left, right = np.log(panel.get_xlim())
-    towards_left = (np.log(mark.at) - left) / (right - left) > HALF
-    panel.annotate(
-        label, (mark.at, mark.share), xytext=(-9 if towards_left else 9, -9 if mark.share > HALF else 5),
-        textcoords="offset points", ha="right" if towards_left else "left", va="center", fontsize=8, color=PUBLISHED,
-        bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
-    )  # fmt: skip
+def _published(row: Row, mark: Mark) -> Published:
+    if isinstance(row.measure, Reach):
+        return Published(symbols_of(row, 1) * mark.at, f"n = {mark.at:g}, {mark.label}", mark.share == NONE_SURE)
+    share = f"{100 * mark.share:.3g} % of {'symbols' if mark.of_symbols else 'strings'}"
+    return Published(mark.at, f"{share} right, {mark.label}", mark.share == NONE_SURE)

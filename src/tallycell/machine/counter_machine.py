@@ -12,14 +12,18 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int
 
+from tallycell.drawing import draw
 from tallycell.errors import InputError, ParameterError
 from tallycell.html_table import html_table
 from tallycell.wording import listed, quoted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FAIL = -1  # the state from which nothing leads away
 FAIL_NAME = "fail"
@@ -294,6 +298,10 @@ class CounterMachine:
             f"CounterMachine({len(self.alphabet)} symbols, {len(self.states)} states, counters "
             f"{', '.join(self.counters) or '(none)'}, outputs {', '.join(self.outputs)})"
         )
+
+    def plot(self, **how: Any) -> "Figure":
+        """Draw it as a diagram of states: see :func:`tallycell.plot.plot_machine`."""
+        return draw("machine", self, **how)
 
     def _repr_html_(self) -> str:
         parts = {"symbols": self.alphabet, "states": self.states, "counters": self.counters, "outputs": self.outputs}

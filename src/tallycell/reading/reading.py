@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tallycell.drawing import draw
 from tallycell.errors import InputError
 from tallycell.names import unit_label
 from tallycell.reading import page
@@ -23,6 +24,7 @@ from tallycell.wording import quoted, shown
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ class UnitReading:
 
     def __repr__(self) -> str:
         return f"UnitReading({self.label!r}, {self.role!r}, R² {self.r2:.2f}, {self.sentence!r})"
+
+    def plot(self, trace: "xr.Dataset", given: Any = None, quantities: Any = None, **how: Any) -> "Figure":
+        """Draw its life over what was read: see :func:`tallycell.plot.plot_unit`."""
+        return draw("unit", trace, self, given, quantities, **how)
 
     def _repr_html_(self) -> str:
         return page.unit_html(self)
@@ -208,6 +214,10 @@ class Reading:
 
     def __str__(self) -> str:
         return page.text_of(self)
+
+    def plot(self) -> "Figure":
+        """Draw how binary the gates of its units are: see :func:`tallycell.plot.plot_saturation`."""
+        return draw("saturation", self)
 
     def _repr_html_(self) -> str:
         return page.html_of(self)

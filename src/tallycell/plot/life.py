@@ -1,0 +1,188 @@
+"""What one unit does step by step, gathered for a picture: its gates, cell and tally, what was read and is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Shaped
+
+from tallycell.errors import InputError
+from tallycell.input import Input
+from tallycell.plot.sheet import plain
+from tallycell.reading.alignment import align_quantities, units_of
+from tallycell.reading.cells import iterate_cells, order_of_reading
+from tallycell.reading.events import EXPOSE, exposed
+from tallycell.reading.quoted import quoted_tally
+from tallycell.reading.reading import UnitReading
+from tallycell.reading.triggers import read_tokens
+from tallycell.reading.units import select_unit
+from tallycell.trace.schema import whole
+from tallycell.trace.times import times_of
+from tallycell.wording import listed
+
+LETTERS, WORDS, STEPS = 92, 36, 730  # steps in a picture, where they are letters, words, or have no name
+BLANKS = {" ": " ", "\n": "⏎", "\t": "⇥"}
+WORD = 12  # letters of a word
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of steps to be shown.
+
+    Attributes
+    ----------
+    begin, end
+        The first step, counted from 0, and the one behind the last.
+    title
+        What there is to see, in a few words.
+    notes
+        By step, what is pointed out there.
+    sequence
+        Which, where there are several.
+    """
+
+    begin: int
+    end: int
+    title: str = ""
+    notes: Mapping[int, str] = field(default_factory=dict)
+    sequence: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Life:
+    """One unit over one sequence, in the order of time.
+
+    Attributes
+    ----------
+    f, write, c, tally
+        What it keeps, writes and holds, and what the quoted tally makes of it.
+    shown
+        h = o hidden(c); None where the trace does not hold o.
+    resets, keeps, increments, decrements, hidden
+        Steps at which that is so, as :func:`~tallycell.reading.events.read_events` says it.
+    symbols
+        What was read at each step, fit to be shown; None where that is not known.
+    times
+        Dates, or seconds; None where only numbers of steps are known.
+    quantities, units
+        Known quantities at each step, and what they are measured in.
+    """
+
+    f: Float[np.ndarray, " step"]
+    write: Float[np.ndarray, " step"]
+    c: Float[np.ndarray, " step"]
+    tally: Float[np.ndarray, " step"]
+    shown: Float[np.ndarray, " step"] | None
+    resets: Bool[np.ndarray, " step"]
+    keeps: Bool[np.ndarray, " step"]
+    increments: Bool[np.ndarray, " step"]
+    decrements: Bool[np.ndarray, " step"]
+    hidden: Bool[np.ndarray, " step"]
+    symbols: tuple[str, ...] | None
+    times: Shaped[np.ndarray, " step"] | None
+    quantities: Mapping[str, Float[np.ndarray, " step"]]
+    units: Mapping[str, str]
+
+    @property
+    def in_letters(self) -> bool:
+        """Whether every symbol is one letter."""
+        return self.symbols is not None and all(len(symbol) == 1 for symbol in self.symbols)
+
+    def liveliest(self, quantity: str | None = None) -> Span:
+        """Give the stretch in which the cell moves most, and a quantity with it if one is named."""
+        most = LETTERS if self.in_letters else STEPS if self.symbols is None else WORDS
+        size = min(most, len(self.c))
+        moved = _moved_within(self.c, size)
+        if quantity is not None and quantity in self.quantities:
+            moved = np.minimum(moved, _moved_within(np.nan_to_num(self.quantities[quantity]), size))
+        begin = int(np.argmax(moved))
+        return Span(begin, begin + size)
+
+
+def live(trace: xr.Dataset, unit: UnitReading, given: Any, quantities: Any, sequence: int) -> Life:
+    """Gather what one unit does over one sequence of a trace.
+
+    Parameters
+    ----------
+    trace, unit, given, quantities
+        As for :func:`~tallycell.plot.unit.plot_unit`.
+    sequence
+        Which, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If there is no such unit or sequence, or what was read does not fit the trace.
+    """
+    trace = whole(trace)
+    if isinstance(given, Input):
+        quantities = given.quantities if quantities is None else quantities
+        given = given.tokens
+    lengths = trace["length"].to_numpy()
+    if not 0 <= sequence < len(lengths):
+        raise InputError(f"there is no sequence {sequence}; there are {len(lengths):,}, counted from 0")
+    cell = next(iterate_cells(select_unit(trace, unit.label)))
+    order, position = order_of_reading(trace, cell.direction)
+    here = np.flatnonzero(order == sequence)
+    here = here[np.argsort(position[here])]
+    gate, squashed = cell.activations.gate, cell.activations.cell
+    opened, shown, hidden = gate.saturated_right(cell.i), None, np.zeros(len(cell.c), dtype=bool)
+    if cell.o is not None:
+        shown = (cell.o * cell.activations.hidden(cell.c))[here]
+        hidden = exposed(cell.o, cell.c, cell.activations) == EXPOSE.index("hidden")
+    known = {name: values[sequence] for name, values in align_quantities(quantities, trace).items()}
+    return Life(
+        cell.f[here], cell.write[here], cell.c[here], quoted_tally(unit, cell).explain(cell)[here], shown,
+        gate.saturated_left(cell.f)[here], gate.saturated_right(cell.f)[here],
+        (opened & squashed.saturated_right(cell.g))[here], (opened & squashed.saturated_left(cell.g))[here],
+        hidden[here], _symbols(given, lengths, sequence), _times(trace, sequence, len(here)),
+        {name: values[: len(here)] for name, values in known.items()}, units_of(quantities),
+    )  # fmt: skip
+
+
+def require_spans(spans: Span | Sequence[Span], life: Mapping[int, Life]) -> tuple[Span, ...]:
+    """Check that spans lie within their sequences.
+
+    Raises
+    ------
+    InputError
+        If one does not, or holds fewer than two steps.
+    """
+    chosen = (spans,) if isinstance(spans, Span) else tuple(spans)
+    if not chosen:
+        raise InputError("no spans are given; give at least one, or None for the liveliest")
+    for span in chosen:
+        steps = len(life[span.sequence].c)
+        if not 0 <= span.begin < span.end - 1 < steps:
+            raise InputError(
+                f"the span from {span.begin} to {span.end} is not within the {steps:,} steps of sequence "
+                f"{span.sequence}, or holds fewer than 2 of them"
+            )
+        if outside := [step for step in span.notes if not span.begin <= step < span.end]:
+            raise InputError(f"notes at the steps {listed(outside)} are not in the span {span.begin} to {span.end}")
+    return chosen
+
+
+def _moved_within(values: Float[np.ndarray, " step"], size: int) -> Float[np.ndarray, " begin"]:
+    """How much values move within each stretch of a size, as a share of the largest; far from 0 counts more."""
+    moved = np.abs(np.diff(values, prepend=values[:1])) * (1 + np.abs(values))
+    total = np.concatenate([[0.0], np.cumsum(moved)])
+    within: np.ndarray = total[size:] - total[: len(total) - size]
+    return within / (float(within.max()) or 1.0)
+
+
+def _symbols(given: Any, lengths: np.ndarray, sequence: int) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    return tuple(BLANKS.get(symbol) or plain(symbol, WORD) for symbol in read_tokens(given, lengths)[sequence])
+
+
+def _times(trace: xr.Dataset, sequence: int, steps: int) -> np.ndarray | None:
+    times = times_of(trace)
+    if times is None:
+        return None
+    values = times.to_numpy()
+    own: np.ndarray = (values if values.ndim == 1 else values[sequence])[:steps]
+    return own
