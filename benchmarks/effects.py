@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import tallycell as tc
-from benchmarks.timing import clock_for
+from benchmarks.timing import clock_for, interleave
 from tallycell.effect.effects import Effects
 from tallycell.effect.measuring import measure_effects
 from tallycell.effect.stretches import Sampling
@@ -19,6 +19,7 @@ HELP = "effects of all 160 units of the shipped model: in one batch, one hold at
 CLOSING = ")]}"
 BRACKETS = "0.27"  # the unit whose hold is shown on closing brackets
 TIMES_FASTER = 10  # than the loop over torch: the target
+HELD_TO_FREE = 1.2  # time of record_trace with a hold to that without one: the limit
 SAMPLE = 1500  # steps of the slow ways that are timed; the time of all is so many times more
 
 
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         f"{seconds['one hold at a time'] / batch:.0f} times as long (from {SAMPLE:,} steps of one unit)",
         f"torch.nn.LSTMCell with a hook, not scored: {seconds['torch']:.0f} s, {seconds['torch'] / batch:.0f} times as "
         f"long (from {SAMPLE:,} steps of one unit; target >= {TIMES_FASTER})",
+        *held_to_free(model, given),
         brackets(model, given, sampling),
     ]
     print("\n".join(answers))
@@ -98,6 +100,24 @@ def loop_over_torch(model: Any, given: tc.Input, steps: int = SAMPLE) -> None:
         for row in x:
             state = cell(row[None], state)
             kept.append(state[0])
+
+
+def held_to_free(model: Any, given: tc.Input) -> list[str]:
+    """Time record_trace with a hold and without one, of one sequence and of 64."""
+    found = []
+    x = np.asarray(given.x)
+    for sequences, steps in ((1, SAMPLE), (64, SAMPLE // 5)):
+        cut = x[: sequences * steps].reshape(sequences, steps, -1).swapaxes(0, 1)
+        calls = {
+            name: lambda cut=cut, hold=hold: tc.record_trace(model.lstm, cut, hold=hold)
+            for name, hold in (("free", ()), ("held", tc.Hold("c", 0.0, units=[27])))
+        }
+        seconds = interleave(calls, clock_for(1), seconds=5)
+        found.append(
+            f"record_trace of {sequences} x {steps:,} steps held: {seconds['held'] / seconds['free']:.2f} of the "
+            f"time without one, {seconds['free'] * 1e3:.1f} ms (target <= {HELD_TO_FREE})"
+        )
+    return found
 
 
 def brackets(model: Any, given: tc.Input, sampling: Sampling) -> str:

@@ -102,26 +102,20 @@ def test_a_users_activation_is_compiled_into_the_kernel():
         range=(-1, 1), left=-1, right=1, from_output=True,
     )  # fmt: skip
     layer, inputs = layer_and_input((3, 9, 2, 5), "float64", activations=tc.Activations(cell=bent))
-    assert cpu.unsupported(layer, inputs) is None
+    assert cpu.unsupported(layer) is None
     check(layer, inputs, "float64")
 
 
 def test_what_the_vectors_leave_out_runs_on_the_reference_kernel_and_is_told_once(caplog):
     strange = register_activation("strange", lambda x: np.sort(x), lambda x, y: np.ones_like(y))
     choice._told.clear()
-    weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2)), "weight_ch_l0": np.ones(6)}
-    peepholes = tc.LSTMParameters(weights)
-    del weights["weight_ch_l0"]
+    weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
     uncompiled = tc.LSTMParameters(weights, tc.Activations(cell=strange))
     with caplog.at_level(logging.INFO, logger="tallycell"):
         for _ in range(2):
-            tc.record_trace(peepholes, np.ones((4, 3)))
             tc.record_trace(uncompiled, np.ones((4, 3)))
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert told == [
-        "peepholes: the slower path runs this LSTM",
-        "activation 'strange', which does not compile: the slower path runs this LSTM",
-    ]
+    assert told == ["activation 'strange', which does not compile: the slower path runs this LSTM"]
 
 
 def test_unusual_activations_are_compiled_when_that_pays(monkeypatch):

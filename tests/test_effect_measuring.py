@@ -10,7 +10,7 @@ import xarray as xr
 
 import tallycell as tc
 from tallycell.effect.effects import Effects
-from tallycell.effect.holding import KINDS, CellName, FreeRun, is_within_reach, run_in_pieces
+from tallycell.effect.holding import KINDS, CellName, FreeRun, run_in_pieces
 from tallycell.effect.intervals import interval, sums_to_draw
 from tallycell.effect.measuring import measure_effects
 from tallycell.effect.scores import kling_gupta, nash_sutcliffe
@@ -110,15 +110,6 @@ def test_a_batch_of_holds_is_one_run_a_unit(shape, kind):
         one = tc.record_trace(parameters, x, hold=hold)["h"].isel(layer=-1).to_numpy()
         batch = np.concatenate([found[key] for key in sorted(found) if key[0] == cell], axis=2)
         np.testing.assert_allclose(batch, one.swapaxes(1, 2), atol=1e-12)
-
-
-def test_gates_that_cannot_reach_their_ends_take_the_slower_path():
-    weights = weights_of(np.random.default_rng(0), 3, 4)
-    reach = {
-        name: is_within_reach(tc.LSTMParameters(weights, **options).layer(0, 0))
-        for name, options in {"plain": {}, "clipped": {"clip_pre": 3.0}, "coupled": {"forget_gate": "coupled"}}.items()
-    }
-    assert reach == {"plain": True, "clipped": False, "coupled": False}
 
 
 @pytest.mark.parametrize("kind", ["zero", "never_forgets", "forgets_at_once", "never_shown"])
@@ -597,7 +588,7 @@ def test_targets_of_several_outputs_or_of_no_class_are_refused():
     rng = np.random.default_rng(23)
     x = rng.normal(size=(30, 2))
     with pytest.raises(InputError, match="the model has 3 outputs, and the targets are one value a step"):
-        measure_effects(regression(rng, outputs=3), x, targets=np.zeros(30))
+        measure_effects(regression(rng, outputs=3), x, targets=np.full(30, 0.5))
     model = language_model(rng)
     given = tc.open_text(model, text_of(rng, 30))
     with pytest.raises(InputError, match="a target is 4; expected the number of a class, 0 to 3, or its name"):

@@ -1,4 +1,4 @@
-"""The reference kernel against the ONNX operator LSTM: conformance vectors, and random nodes in ONNX Runtime.
+"""The kernels against the ONNX operator LSTM: conformance vectors, and random nodes in ONNX Runtime.
 
 What ONNX Runtime (CPU) does where the specification leaves room, as these tests find it:
 
@@ -102,7 +102,7 @@ def flipped(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
 
 
 def run_ours(node: Node) -> dict[str, np.ndarray]:
-    """Y (time, direction, sequence, unit), Y_h and Y_c (direction, sequence, unit) by the reference kernel."""
+    """Y (time, direction, sequence, unit), Y_h and Y_c (direction, sequence, unit) by the kernel that is chosen."""
     x, lengths = node.inputs["X"], node.inputs.get("sequence_lens")
     only_reverse = node.attributes.get("direction") == "reverse"
     inputs = StackInput(

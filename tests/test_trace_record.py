@@ -255,7 +255,7 @@ def test_a_hold_at_the_value_it_had_anyway_changes_nothing(gate, layer, directio
 
 
 def assert_same(a, b):
-    """Equal to rounding: what is held runs on the reference kernel, which sums in another order."""
+    """Equal to rounding: what is held runs on code of its own, compiled with other roundings."""
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 

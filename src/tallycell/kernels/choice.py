@@ -22,11 +22,11 @@ def tell_once(reason: str) -> None:
 def lstm_forward(layer: LayerParameters, inputs: LayerInput, *, keep_pre: bool = False) -> Steps:
     """Run one layer in one direction on the vector kernel; what it leaves out, on the reference kernel.
 
-    The reference kernel runs coupled or missing forget gates, peepholes, projections, clipping, held values, and
-    activations that do not compile for vectors; one line in the log ``tallycell`` says so the first time. It also runs
-    unusual activations until compiling them pays (:mod:`~tallycell.kernels.cpu.readiness`).
+    The reference kernel runs activations that do not compile for vectors; one line in the log ``tallycell`` says so the
+    first time. It also runs unusual activations until compiling them pays
+    (:mod:`~tallycell.kernels.cpu.readiness`).
     """
-    reason = cpu.unsupported(layer, inputs)
+    reason = cpu.unsupported(layer)
     if reason is not None:
         tell_once(reason)
         return reference.lstm_forward(layer, inputs, keep_pre=keep_pre)

@@ -120,31 +120,44 @@ def held_values(
 ) -> dict[str, Float[np.ndarray, "time unit"] | Float[np.ndarray, "time sequence unit"]]:
     """Values that the holds give to one layer and direction, by letter; NaN where a unit is free.
 
-    They are (time, sequence, unit) where a hold differs by sequence.
+    They are (time, sequence, unit) where a hold differs by sequence; a broadcast view where none differs by step.
 
     Raises
     ------
     InputError
         If a hold names a layer, direction, unit or step that is not there, or has not one value for each of its own.
     """
-    held: dict[str, np.ndarray] = {}
+    by_letter: dict[str, list[Hold]] = {}
     for hold in holds:
         _check(hold, parameters)
-        if (hold.layer, hold.direction) != (layer, DIRECTIONS[direction]):
-            continue
-        size = parameters.output_size if hold.gate == "h" else parameters.hidden_size
-        steps, units = _numbers(hold.steps, time, "step"), _numbers(hold.units, size, "unit")
-        given = _fitting(hold, steps.size, units.size)
-        values = held.setdefault(hold.gate, np.full((time, size), np.nan, parameters.dtype))
-        if given.shape[1] > 1 and values.ndim == 2:
-            values = np.repeat(values[:, np.newaxis], given.shape[1], axis=1)
-        elif values.ndim == 3 and given.shape[1] not in (1, values.shape[1]):
-            raise InputError(f"{_said(hold)} has {given.shape[1]} sequences, another hold {values.shape[1]}")
-        every = values if values.ndim == 3 else values[:, np.newaxis]
-        at = np.ix_(steps, np.arange(every.shape[1]), units)
-        every[at] = np.where(np.isnan(given), every[at], given)
-        held[hold.gate] = values
-    return held
+        if (hold.layer, hold.direction) == (layer, DIRECTIONS[direction]):
+            by_letter.setdefault(hold.gate, []).append(hold)
+    sizes = {letter: parameters.output_size if letter == "h" else parameters.hidden_size for letter in by_letter}
+    return {letter: _laid_out(of_it, (time, sizes[letter]), parameters.dtype) for letter, of_it in by_letter.items()}
+
+
+def _laid_out(
+    holds: Sequence[Hold], shape: tuple[int, int], dtype: np.dtype
+) -> Float[np.ndarray, "time unit"] | Float[np.ndarray, "time sequence unit"]:
+    """Lay out the values of all holds of one gate or state; of two of one place the later counts."""
+    time, size = shape
+    places = [(_numbers(hold.steps, time, "step"), _numbers(hold.units, size, "unit")) for hold in holds]
+    given = [_fitting(hold, steps.size, units.size) for hold, (steps, units) in zip(holds, places, strict=True)]
+    sequences = 1
+    for hold, values in zip(holds, given, strict=True):
+        if values.shape[1] != 1 != sequences != values.shape[1]:
+            raise InputError(f"{_said(hold)} has {values.shape[1]} sequences, another hold {sequences}")
+        sequences = max(sequences, values.shape[1])
+    always = all(
+        isinstance(hold.steps, slice) and steps.size == time and len(values) == 1
+        for hold, (steps, _), values in zip(holds, places, given, strict=True)
+    )
+    held = np.full((1 if always else time, sequences, size), np.nan, dtype)
+    for (steps, units), values in zip(places, given, strict=True):
+        at = np.ix_(np.arange(1) if always else steps, np.arange(sequences), units)
+        held[at] = np.where(np.isnan(values), held[at], values)
+    held = held if sequences > 1 else held[:, 0]
+    return np.broadcast_to(held, (time, *held.shape[1:]))
 
 
 def _fitting(hold: Hold, steps: int, units: int) -> Float[np.ndarray, "time sequence unit"]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Steps3D = Float[np.ndarray, "time sequence unit"]
+HeldValues = Mapping[str, Float[np.ndarray, "time unit"] | Float[np.ndarray, "time sequence unit"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class LayerInput:
     reverse
         Whether the sequence is read from its last step to its first.
     held
-        By the letter of a gate or state, the values it is held at, (time, unit); NaN where it is free.
+        By the letter of a gate or state, the values it is held at, (time, unit) or (time, sequence, unit); NaN where
+        it is free. Those that do not differ may be a broadcast view.
     """
 
     x: Float[np.ndarray, "time sequence feature"]
@@ -41,7 +43,7 @@ class LayerInput:
     c_0: Float[np.ndarray, "sequence unit"]
     lengths: Int[np.ndarray, " sequence"] | None = None
     reverse: bool = False
-    held: Mapping[str, Float[np.ndarray, "time unit"]] = field(default_factory=dict)
+    held: HeldValues = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

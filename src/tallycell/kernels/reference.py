@@ -40,7 +40,7 @@ def lstm_forward(layer: LayerParameters, inputs: LayerInput, *, keep_pre: bool =
     h, c = inputs.h_0.copy(), inputs.c_0.copy()
     from_input = project_input(layer, inputs.x)
     for t, rows in _steps(inputs):
-        step = lstm_step(layer, from_input[t, rows], h[rows], c[rows], _hold_at(inputs, t))
+        step = lstm_step(layer, from_input[t, rows], h[rows], c[rows], _hold_at(inputs, t, rows))
         h[rows], c[rows] = step.h, step.c
         for name, values in kept.items():
             values[t, rows] = getattr(step, name)
@@ -74,7 +74,7 @@ def lstm_backward(layer: LayerParameters, inputs: LayerInput, steps: Steps, grad
         h_before, c_before = _states_before(inputs, steps, t, rows)
         direct = {name: 0 if values is None else values[t, rows] for name, values in given.items()}
         later = direct | {"c": direct["c"] + d_c[rows], "h": direct["h"] + d_h[rows]}
-        back = lstm_step_backward(layer, step, c_before, Step(**later, **_NO_PRE), _release_at(inputs, t))
+        back = lstm_step_backward(layer, step, c_before, Step(**later, **_NO_PRE), _release_at(inputs, t, rows))
         d_h[rows], d_c[rows] = back.h, back.c
         d_x[t, rows] = back.pre @ layer.weight_ih
         d_weight_ih += back.pre.T @ inputs.x[t, rows]
@@ -110,24 +110,29 @@ def _states_before(inputs: LayerInput, steps: Steps, t: int, rows: Rows) -> tupl
     return h[rows], c[rows]
 
 
-def _hold_at(inputs: LayerInput, t: int) -> HoldStep:
+def _held_at(inputs: LayerInput, letter: str, t: int, rows: Rows) -> np.ndarray | None:
+    """Give what a gate or state is held at in some sequences at time t, NaN where it is free; None if never held."""
+    if letter not in inputs.held:
+        return None
+    held: np.ndarray = inputs.held[letter][t]
+    return held if held.ndim == 1 else held[rows]
+
+
+def _hold_at(inputs: LayerInput, t: int, rows: Rows) -> HoldStep:
     """Make what becomes of a value at time t: held where a value is given, free where that is NaN."""
 
     def hold(letter: str, value: np.ndarray) -> np.ndarray:
-        if letter not in inputs.held:
-            return value
-        held = inputs.held[letter][t]
-        return np.where(np.isnan(held), value, held)
+        held = _held_at(inputs, letter, t, rows)
+        return value if held is None else np.where(np.isnan(held), value, held)
 
     return hold
 
 
-def _release_at(inputs: LayerInput, t: int) -> HoldStep:
+def _release_at(inputs: LayerInput, t: int, rows: Rows) -> HoldStep:
     """Make the gradient of :func:`_hold_at`: zero where the value was held."""
 
     def release(letter: str, gradient: np.ndarray) -> np.ndarray:
-        if letter not in inputs.held:
-            return gradient
-        return np.where(np.isnan(inputs.held[letter][t]), gradient, 0)
+        held = _held_at(inputs, letter, t, rows)
+        return gradient if held is None else np.where(np.isnan(held), gradient, 0)
 
     return release

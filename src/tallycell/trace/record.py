@@ -108,8 +108,8 @@ def record_trace(
     record
         What to keep.
     hold
-        Interventions: gates or states held at a value, an array of them or their mean. These run on the reference
-        kernel: steps that nothing held agree with a free run to rounding.
+        Interventions: gates or states held at a value, an array of them or their mean. Steps before anything is held
+        agree with a free run to rounding.
 
     Returns
     -------
@@ -193,15 +193,10 @@ def _check_holds(holds: Iterable[Hold], parameters: LSTMParameters, source: Labe
     time, sequences, _ = source.x.shape
     for hold in holds:
         hold = replace(hold, value=0.0) if isinstance(hold.value, str) else hold
-        held = held_values([hold], parameters, hold.layer, DIRECTIONS.index(hold.direction), time)
+        held_values([hold], parameters, hold.layer, DIRECTIONS.index(hold.direction), time)
         by_sequence = hold.values().shape[1]
         if SEQUENCE in hold.dims and by_sequence != sequences:
             raise InputError(f"a hold of {hold.gate} has values for {by_sequence} sequences; the input has {sequences}")
-        if any(values.ndim == 3 for values in held.values()) and (source.lengths != time).any():
-            raise InputError(
-                f"a hold of {hold.gate} differs by sequence, and the sequences differ in length; record those of one "
-                "length together"
-            )
 
 
 def with_means(holds: Iterable[Hold], parameters: LSTMParameters, inputs: StackInput) -> tuple[Hold, ...]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from tallycell.errors import InputError
+from tallycell.kernels import reference
+from tallycell.kernels.cpu.extras import extras_of, has_extras
 from tallycell.kernels.cpu.memory import aligned
 from tallycell.kernels.cpu.packing import pack_recurrent, packed_weights, padded_size, tile_for
 from tallycell.kernels.cpu.passes import Buffers, Gradients, backward_pass, forward_pass, new_buffers, set_state
@@ -12,7 +15,7 @@ from tallycell.kernels.cpu.products import input_gradient, weight_gradients
 from tallycell.kernels.cpu.readiness import slots_of
 from tallycell.kernels.cpu.slots import compiles
 from tallycell.kernels.cpu.vector import Format, host_format
-from tallycell.kernels.interface import LayerGradients, LayerInput, Steps, StepsGradient
+from tallycell.kernels.interface import HeldValues, LayerGradients, LayerInput, Steps, StepsGradient
 from tallycell.names import GATES
 from tallycell.parameters import LayerParameters
 
@@ -33,19 +36,13 @@ class VectorSteps(Steps):
     order: Int[np.ndarray, "time sequence"] | None = None
 
 
-def unsupported(layer: LayerParameters, inputs: LayerInput) -> str | None:
+def unsupported(layer: LayerParameters, _inputs: LayerInput | None = None) -> str | None:
     """Name what the vector kernel leaves to the reference kernel; None if nothing."""
-    rare = {
-        "a coupled or missing forget gate": layer.forget_gate != "own",
-        "peepholes": layer.weight_ch is not None,
-        "a projection": layer.weight_hr is not None,
-        "clipping": layer.clip_pre is not None or layer.clip_cell is not None,
-        "held values": bool(inputs.held),
-    }
     slots = layer.activations
     for activation in (slots.gate, slots.cell, slots.hidden):
-        rare[f"activation {activation.name!r}, which does not compile"] = not compiles(activation)
-    return next((name for name, there in rare.items() if there), None)
+        if not compiles(activation):
+            return f"activation {activation.name!r}, which does not compile"
+    return None
 
 
 def lstm_forward(layer: LayerParameters, inputs: LayerInput, *, keep_pre: bool = False) -> VectorSteps:
@@ -53,15 +50,24 @@ def lstm_forward(layer: LayerParameters, inputs: LayerInput, *, keep_pre: bool =
     form = _format_of(layer)
     order, reverse = _order_of_steps(inputs)
     x = np.ascontiguousarray(inputs.x) if order is None else _reorder(inputs.x, order, inputs.lengths)
-    buffers = new_buffers(form, x.shape[0], x.shape[1], layer.hidden_size, keep_pre=keep_pre)
+    time, sequences, weights = *x.shape[:2], packed_weights(layer, form)
+    buffers = new_buffers(form, time, sequences, layer.hidden_size, keep_pre=keep_pre, width=weights.width)
     set_state(buffers.h, inputs.h_0, reverse=reverse)
     set_state(buffers.c, inputs.c_0, reverse=reverse)
-    forward_pass(form, slots_of(layer.activations), packed_weights(layer, form), x, buffers, reverse=reverse)
+    extras = extras_of(layer, form, weights, _held_in_order(inputs, order), sequences)
+    forward_pass(form, slots_of(layer.activations), weights, x, buffers, reverse=reverse, extras=extras)
     return _as_steps(layer, buffers, inputs, order, reverse=reverse)
 
 
 def lstm_backward(layer: LayerParameters, inputs: LayerInput, steps: Steps, gradient: StepsGradient) -> LayerGradients:
-    """Gradients of one layer in one direction; see :func:`tallycell.kernels.reference.lstm_backward`."""
+    """Gradients of one layer in one direction; see :func:`tallycell.kernels.reference.lstm_backward`.
+
+    That of what few LSTMs have is the reference kernel's, which needs the pre-activations.
+    """
+    if has_extras(layer, inputs.held):
+        if steps.i_pre is None:
+            raise InputError("these gradients need the pre-activations; run the layer forward with keep_pre=True")
+        return reference.lstm_backward(layer, inputs, steps, gradient)
     form = _format_of(layer)
     order, reverse = _order_of_steps(inputs)
     buffers = steps.buffers if isinstance(steps, VectorSteps) else None
@@ -126,6 +132,18 @@ def _reorder(values: np.ndarray, order: np.ndarray, lengths: np.ndarray | None, 
     return moved
 
 
+def _held_in_order(inputs: LayerInput, order: np.ndarray | None) -> HeldValues:
+    """Turn held values as the steps are; those that are the same at every step stay a broadcast view."""
+    if order is None or not inputs.reverse:
+        return inputs.held
+    turned = {}
+    for letter, values in inputs.held.items():
+        by_row = values[:, np.newaxis] if values.ndim == 2 else values
+        every = np.broadcast_to(by_row, (*order.shape, values.shape[-1]))
+        turned[letter] = every if values.strides[0] == 0 else _reorder(every, order, inputs.lengths, np.nan)
+    return turned
+
+
 def _restore(values: np.ndarray, order: np.ndarray, lengths: np.ndarray | None, fill: float) -> np.ndarray:
     """Undo :func:`_reorder`: turning a sequence within its length twice leaves it as it was."""
     return _reorder(values, order, lengths, fill)
@@ -154,7 +172,8 @@ def _as_steps(
     layer: LayerParameters, buffers: Buffers, inputs: LayerInput, order: np.ndarray | None, *, reverse: bool
 ) -> VectorSteps:
     units = layer.hidden_size
-    c, h = (state[..., :units] for state in buffers.after(reverse=reverse))
+    c, h = buffers.after(reverse=reverse)
+    c, h = c[..., :units], h[..., : layer.output_size]
     named = {gate: buffers.gates[:, :, k, :units] for k, gate in enumerate(GATES)} | {"c": c, "h": h}
     if buffers.pre is not None:
         named |= {f"{gate}_pre": buffers.pre[:, :, k, :units] for k, gate in enumerate(GATES)}

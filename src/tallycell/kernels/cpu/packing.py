@@ -101,28 +101,53 @@ def _fill_recurrent(form, weight, panels):
                     panels[block, row, k] = weight[gate, unit, block * width + k] if there else 0
 
 
-def pack_bias(bias: np.ndarray, form: Format) -> np.ndarray:
-    """Bring a (4 unit,) bias to (gate, padded unit)."""
-    packed = aligned((4, padded_size(len(bias) // 4, form)), form.dtype)
+def pack_vectors(vectors: np.ndarray, count: int, form: Format) -> np.ndarray:
+    """Bring the vectors of some gates, end to end, such as the (4 unit,) bias, to (gate, padded unit)."""
+    units = len(vectors) // count
+    packed = aligned((count, padded_size(units, form)), form.dtype)
     packed[...] = 0
-    packed[:, : len(bias) // 4] = bias.reshape(4, -1)
+    packed[:, :units] = vectors.reshape(count, -1)
     return packed
+
+
+def pack_projection(weight: np.ndarray, form: Format) -> np.ndarray:
+    """Bring (projection, unit) weights into panels: (block, unit, vector of the block and lane)."""
+    size, units = weight.shape
+    width = form.gates * form.lanes
+    panels = aligned((-(-size // width), units, width), form.dtype)
+    panels[...] = 0
+    for block, panel in enumerate(panels):
+        columns = weight[block * width : (block + 1) * width].T
+        panel[:, : columns.shape[1]] = columns
+    return panels
 
 
 @dataclass(frozen=True, eq=False)
 class PackedWeights:
-    """A layer's weights in panels, the size of its h, and where the panels lie."""
+    """A layer's weights in panels, the size of its h, and where the panels lie.
+
+    ``peepholes`` are (i f o, padded unit), ``projection`` is what :func:`pack_projection` gives; None where none are.
+    """
 
     ih: np.ndarray
     hh: np.ndarray
     bias: np.ndarray
     hidden: int
     addresses: tuple[int, int, int]
+    peepholes: np.ndarray | None = None
+    projection: np.ndarray | None = None
+
+    @property
+    def width(self) -> int:
+        """Elements of h of one sequence, with padding."""
+        if self.projection is None:
+            return int(self.bias.shape[1])
+        return self.projection.shape[0] * self.projection.shape[2]
 
 
 def pack_weights(weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray, form: Format) -> PackedWeights:
     """Pack the weights of a layer in one direction; ``bias`` is the sum of PyTorch's two."""
-    panels = (pack_gates(weight_ih, form), pack_gates(weight_hh, form), pack_bias(bias, form))
+    panels = (pack_gates(weight_ih, form), pack_gates(weight_hh, form), pack_vectors(bias, 4, form))
     return PackedWeights(*panels, weight_hh.shape[1], tuple(panel.ctypes.data for panel in panels))  # type: ignore[arg-type]
 
 
@@ -133,7 +158,10 @@ def packed_weights(layer: LayerParameters, form: Format) -> PackedWeights:
     """Give a layer's weights in panels, packed once: they never change."""
     known = _PACKED.setdefault(layer, {})
     if form not in known:
-        known[form] = pack_weights(layer.weight_ih, layer.weight_hh, layer.total_bias, form)
+        packed = pack_weights(layer.weight_ih, layer.weight_hh, layer.total_bias, form)
+        peepholes = None if layer.weight_ch is None else pack_vectors(layer.weight_ch, 3, form)
+        projection = None if layer.weight_hr is None else pack_projection(layer.weight_hr, form)
+        known[form] = replace(packed, peepholes=peepholes, projection=projection)
     return known[form]
 
 

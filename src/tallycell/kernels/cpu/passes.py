@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from tallycell.kernels.cpu.backward import run_backward
 from tallycell.kernels.cpu.compiling import entry_point
+from tallycell.kernels.cpu.extras import ExtraArguments, Extras
 from tallycell.kernels.cpu.forward import run_forward
 from tallycell.kernels.cpu.memory import aligned, aligned_at
 from tallycell.kernels.cpu.packing import PackedWeights, padded_size
@@ -35,7 +36,8 @@ class Buffers(NamedTuple):
     pre
         Their pre-activations in the same shape, or None.
     c, h
-        (time + 1, sequence, unit), the initial state first; in the reverse direction last.
+        (time + 1, sequence, unit), the initial state first; in the reverse direction last. A projected h is as wide
+        as ``PackedWeights`` says.
     addresses
         Of these four; 0 for None.
     """
@@ -121,10 +123,17 @@ class BackwardArguments(NamedTuple):
     threads: int
 
 
+Arguments = TypeVar("Arguments", ForwardArguments, BackwardArguments)
+
+
 @cache
-def forward_code(form: Format, slots: Slots) -> Callable[[Format, Slots, ForwardArguments], None]:
-    """Give the compiled forward pass for a format and a choice of activations."""
-    return entry_point(run_forward, form, slots, ForwardArguments(*[0] * len(ForwardArguments._fields)))
+def forward_code(form: Format, slots: Slots, *, extras: bool = False) -> Callable[..., None]:
+    """Give the compiled forward pass for a format and a choice of activations, without extras or with them.
+
+    It takes the format, the slots, ``ForwardArguments`` and ``ExtraArguments``; None in their place without extras.
+    """
+    nothing = ForwardArguments(*[0] * len(ForwardArguments._fields))
+    return entry_point(run_forward, form, slots, nothing, ExtraArguments() if extras else None)
 
 
 @cache
@@ -133,14 +142,16 @@ def backward_code(form: Format, slots: Slots) -> Callable[[Format, Slots, Backwa
     return entry_point(run_backward, form, slots, BackwardArguments(*[0] * len(BackwardArguments._fields)))
 
 
-def new_buffers(form: Format, time: int, sequences: int, units: int, *, keep_pre: bool = False) -> Buffers:
-    """Allocate what a forward pass fills; the initial states are the caller's to set."""
+def new_buffers(
+    form: Format, time: int, sequences: int, units: int, *, keep_pre: bool = False, width: int | None = None
+) -> Buffers:
+    """Allocate what a forward pass fills; the initial states are the caller's to set. ``width`` is that of h."""
     unit = padded_size(units, form)
     of_gates, of_states = (time, sequences, 4, unit), (time + 1, sequences, unit)
     gates, at_gates = aligned_at(of_gates, form.dtype)
     pre, at_pre = aligned_at(of_gates, form.dtype) if keep_pre else (None, 0)
     c, at_c = aligned_at(of_states, form.dtype)
-    h, at_h = aligned_at(of_states, form.dtype)
+    h, at_h = aligned_at((time + 1, sequences, width or unit), form.dtype)
     return Buffers(gates, pre, c, h, (at_gates, at_pre, at_c, at_h))
 
 
@@ -167,12 +178,18 @@ def forward_arguments(
 
 
 def forward_pass(
-    form: Format, slots: Slots, weights: PackedWeights, x: np.ndarray, buffers: Buffers, *, reverse: bool
-) -> None:
+    form: Format, slots: Slots, weights: PackedWeights, x: np.ndarray, buffers: Buffers, *, reverse: bool,
+    extras: Extras | None = None,
+) -> None:  # fmt: skip
     """Fill the buffers, whose initial states are set, from a contiguous x (time, sequence, feature)."""
     arguments = forward_arguments(form, weights, x, buffers, reverse=reverse)
     multiplications = 4.0 * x.size * arguments.unit * (1 + weights.hidden / arguments.features)
-    _divide(forward_code(form, slots), form, slots, arguments, multiplications)
+    code, beside = forward_code(form, slots, extras=extras is not None), extras and extras.arguments
+
+    def run(part: ForwardArguments) -> None:
+        code(form, slots, part, beside)
+
+    _divide(run, arguments, multiplications)
 
 
 def backward_pass(
@@ -209,19 +226,21 @@ def backward_pass(
         _address(given.gates), _address(given.c), _address(given.h), _address(d_pre), _address(d_h), _address(d_c),
         time, sequences, unit, wide, 0, sequences, 0, recurrent.shape[0], int(reverse), 0, 1,
     )  # fmt: skip
-    _divide(backward_code(form, slots), form, slots, arguments, 4.0 * time * sequences * unit * wide)
+    code = backward_code(form, slots)
+
+    def run(part: BackwardArguments) -> None:
+        code(form, slots, part)
+
+    _divide(run, arguments, 4.0 * time * sequences * unit * wide)
     return d_pre, d_h, d_c
 
 
-def _divide(
-    code: Callable[..., None], form: Format, slots: Slots, a: ForwardArguments | BackwardArguments,
-    multiplications: float,
-) -> None:  # fmt: skip
+def _divide(run: Callable[[Arguments], None], a: Arguments, multiplications: float) -> None:
     """Run a pass on several threads, each with its own sequences, or with few sequences each with its own units."""
     if a.sequences > 1 and a.sequences * (UNITS_A_SEQUENCE if a.unit < WIDE else UNITS_A_SEQUENCE_IF_WIDE) >= a.unit:
 
         def run_rows(first: int, last: int, _threads: int) -> None:
-            code(form, slots, a._replace(first_row=first, last_row=last))
+            run(a._replace(first_row=first, last_row=last))
 
         divide(run_rows, a.sequences, multiplications)
         return
@@ -229,7 +248,7 @@ def _divide(
     barrier = _address(counter)
 
     def run_units(first: int, last: int, threads: int) -> None:
-        code(form, slots, a._replace(first_block=first, last_block=last, barrier=barrier, threads=threads))
+        run(a._replace(first_block=first, last_block=last, barrier=barrier, threads=threads))
 
     divide(run_units, a.last_block, multiplications if multiplications >= WORTH_SHARING * a.time else 0.0)
 
