@@ -13,6 +13,7 @@ from benchmarks import (
     counting,
     effects,
     extraction,
+    faithfulness,
     forward,
     horizon,
     import_time,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "memory": memory,
     "roles": roles,
     "effects": effects,
+    "faithfulness": faithfulness,
 }
 
 
