@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import tallycell as tc
 from tallycell.reading.events import read_events
 
 
@@ -59,3 +60,26 @@ def _cause(trouble):
             continue
         (trouble / f"{name}-done").touch()
         cause()
+
+
+def save_recogniser(path, seed=0, units=5, alphabet=("a", "b", "(", ")", " ", "\n", "é", "<unk>"), unknown="<unk>"):
+    """Write a small network with weights by chance, whose cells are moved by every symbol."""
+    draw = np.random.default_rng(seed)
+    shapes = {"weight_ih_l0": (4 * units, len(alphabet)), "weight_hh_l0": (4 * units, units)}
+    weights = {name: draw.normal(0, 1.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    network = tc.Recogniser(
+        alphabet, np.eye(len(alphabet), dtype=np.float32), tc.LSTMParameters(weights),
+        np.ones((2, units)), np.zeros(2), ("no", "yes"), unknown=unknown,
+    )  # fmt: skip
+    tc.save(network, path)
+    return path
+
+
+def write_texts(folder, count=12, seed=0, symbols="ab() \n\r\né–", most=900):
+    """Write texts of different lengths, with ends of lines and characters of several bytes."""
+    draw = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        text = "".join(draw.choice(list(symbols), int(draw.integers(1, most))))
+        (folder / f"{k:03d}.txt").write_bytes(text.encode())
+    return folder

@@ -50,10 +50,13 @@ class Recorded:
         i, f, g, o, c and h of every step, and x where no symbols are read.
     given
         What was read.
+    symbols
+        All that the model knows, of which ``given`` may hold some; None where no symbols are read.
     """
 
     trace: xr.Dataset
     given: Input
+    symbols: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _record(corpus: Corpus, pieces: list[Input], width: int) -> Recorded:
         filled, x=filled.x[:, :count], lengths=filled.lengths[:count], tokens=tokens, quantities=_quantities(pieces),
         notes=first.notes,
     )  # fmt: skip
-    return Recorded(trace, given)
+    return Recorded(trace, given, None if corpus.reader is None else corpus.reader.symbols.symbols)
 
 
 def _side_by_side(pieces: Sequence[Input]) -> Input:

@@ -229,6 +229,8 @@ def _read_text(file: CorpusFile, first: int, last: int, reader: TextReader) -> I
         opened.seek(begin)
         content = opened.read(end - begin)
     text = _as_written(content.decode("utf-8-sig" if begin == 0 else "utf-8"))
+    if not text:  # the piece lies within one character or word
+        return None
     cut = reader.cut(text, foreign=True)
     if not (cut.codes >= 0).any():
         return None

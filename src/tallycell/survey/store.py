@@ -95,10 +95,7 @@ class Store:
         InputError
             If the folder cannot be written, holds something else, or another plan; the text names the difference.
         """
-        try:
-            (self.folder / SUMS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write {self.folder}: {error.strerror}; give another folder") from None
+        _make(self.folder / SUMS)
         require_folder(self.folder, self.folder)
         if not (self.folder / PLAN).exists():
             with replacing(self.folder / PLAN) as part:
@@ -223,7 +220,7 @@ class Store:
         except ImportError:  # Windows has none
             yield
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        _make(self.folder)
         with (self.folder / LOCK).open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,6 +234,13 @@ class Store:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
             yield
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}; give another folder") from None
 
 
 def _packed(arrays: Arrays) -> bytes:
