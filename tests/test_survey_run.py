@@ -195,7 +195,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_summed(plan, tmp_path
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
-    with pytest.raises(InputError, match=r"the sums of \d+ tasks take [\d,.]+ \w+, and the disk of .* has 1,000 bytes"):
+    with pytest.raises(InputError, match=r"the sums of \d+ tasks take up to [\d,.]+ \w+, and the disk .* has 1,000 b"):
         run_survey(plan, tmp_path, Counts())
     monkeypatch.undo()
     assert not list((tmp_path / "sums").glob("0*"))

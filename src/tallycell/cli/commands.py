@@ -13,6 +13,7 @@ from tallycell.cli.inputs import open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Opening, Showing, Source, with_groups
+from tallycell.cli.survey_commands import survey_app
 from tallycell.cli.terminal import console, progress
 from tallycell.errors import InputError
 from tallycell.memory import say_bytes
@@ -144,5 +145,5 @@ def inspect(
         inspect_view.print_model(console(), loaded, recognise(model))
 
 
-for more in (effect_app, machine_app, learning_app):
+for more in (survey_app, effect_app, machine_app, learning_app):
     app.add_typer(more)  # without a name its commands stand beside the others

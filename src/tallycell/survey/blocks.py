@@ -27,8 +27,9 @@ class Measure(Protocol):
     order of the plan.
     """
 
-    name: str
-    """Which sums these are, and their version: results of another name are not added to them."""
+    @property
+    def name(self) -> str:
+        """Which sums these are, and their version: results of another name are not added to them."""
 
     def fit(self, recorded: "Recorded") -> Arrays:
         """Fit what is then held fixed, on the sequences that the plan fits on."""

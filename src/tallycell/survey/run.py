@@ -41,7 +41,7 @@ class Standing:
     rate
         Steps a second since this run began; 0 before its first task is done.
     to_write
-        Bytes of sums that are still to be written.
+        Bytes of sums that are still to be written, at most.
     """
 
     done: int
@@ -164,7 +164,7 @@ def run_survey(
         store.begin(plan)
         before = _stamps(plan)
         _fit(store, plan, measure, keep_going)
-        size = store.load(FITTED, plan)[0].size
+        size = sum(values.nbytes for values in store.load(FITTED, plan)[1].values())  # packed they are fewer
         standing = _Standings(plan, [store.receipt(name_of(task), plan) is not None for task in range(plan.tasks)])
         to_write = store.require_room(len(standing.left), size)
         orders = [

@@ -201,7 +201,7 @@ class Store:
         free = shutil.disk_usage(self.folder).free
         if free < SPARE * needed:
             raise InputError(
-                f"the sums of {files:,} tasks take {say_bytes(needed)}, and the disk of {self.folder} has "
+                f"the sums of {files:,} tasks take up to {say_bytes(needed)}, and the disk of {self.folder} has "
                 f"{say_bytes(free)} left; make room, or give a folder on another disk"
             )
         return needed
@@ -245,7 +245,7 @@ def _make(folder: Path) -> None:
 
 def _packed(arrays: Arrays) -> bytes:
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **dict(arrays))
+    np.savez_compressed(content, allow_pickle=False, **dict(arrays))
     return content.getvalue()
 
 
