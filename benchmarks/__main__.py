@@ -18,9 +18,11 @@ from benchmarks import (
     import_time,
     machine_speed,
     memory,
+    read,
     report,
     roles,
     stream,
+    survey,
     train,
 )
 from benchmarks.machine import describe_machine
@@ -39,8 +41,10 @@ BENCHMARKS = {
     "compile": compilation,
     "extract": extraction,
     "memory": memory,
+    "read": read,
     "roles": roles,
     "effects": effects,
+    "survey": survey,
 }
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import tallycell as tc
 from tallycell.cli.inputs import open_input
 from tallycell.reading.cells import iterate_cells
-from tallycell.reading.tally import climb
+from tallycell.reading.fitting import FittedLevels, explain_cells
+from tallycell.reading.tally import RUNGS
+from tallycell.reading.units import select_unit
 
 STEPS = 96
 SHOWN = {"\n": "⏎", " ": ""}
@@ -29,8 +31,14 @@ def main(target: str) -> None:
     subject = open_input()
     given, trace = subject.given, subject.record()
     unit = tc.read_units(trace, given.tokens, given.quantities).leaders()["bracket depth"]
-    cell = next(cell for cell in iterate_cells(trace) if cell.unit == unit.unit)
-    tally = next(one for one in climb(cell) if one.rung.name == unit.rung)
+    (cells,) = iterate_cells(select_unit(trace, unit.label))
+    write, f, c = (cells.of_unit(values, 0) for values in (cells.write, cells.f, cells.c))
+    place = [rung.name for rung in RUNGS].index(unit.rung)
+    fitted = unit.ladder[place]
+    levels = FittedLevels(
+        *(np.array([numbers]) for numbers in (fitted.write_levels, fitted.keep_levels, fitted.intercept))
+    )
+    explained = explain_cells(cells, RUNGS[place], levels)[:, 0]
     depth = given.quantities["bracket depth"]
     begin = liveliest(depth)
     span = slice(begin, begin + STEPS)
@@ -40,17 +48,17 @@ def main(target: str) -> None:
         2, 1, figsize=(15, 6.2), sharex=True, height_ratios=(1, 1.6), layout="constrained"
     )
     figure.suptitle(f"Unit {unit.label} of the shipped character model.  {unit.sentence}", fontsize=11)
-    written = cell.write[span]
+    written = write[span]
     gates.bar(steps, written, color=np.where(written > 0, "#2a7f3f", "#a3307a"), width=0.8, label="written, i·g")
-    gates.step(steps, cell.f[span], where="mid", color="#c77700", linewidth=1.2, label="kept, f")
+    gates.step(steps, f[span], where="mid", color="#c77700", linewidth=1.2, label="kept, f")
     gates.axhline(0, color="black", linewidth=0.6)
     gates.set_ylabel("gates (dimensionless)")
     gates.legend(loc="lower right", ncols=2, fontsize=9)
     gates.set_ylim(-1.25, 1.15)
     gates.tick_params(axis="x", length=0)
     state.step(steps, depth[span], where="mid", color="#bbbbbb", linewidth=5, label="bracket depth in the text (count)")
-    state.plot(steps, cell.c[span], color="#1f4e9c", linewidth=2, label="cell state c")
-    state.plot(steps, tally.explain(cell)[span], "--", color="#d03030", linewidth=1.4,
+    state.plot(steps, c[span], color="#1f4e9c", linewidth=2, label="cell state c")
+    state.plot(steps, explained[span], "--", color="#d03030", linewidth=1.4,
                label=f"tally of {unit.parameters} numbers (R² = {unit.r2:.2f})")  # fmt: skip
     state.set_ylabel("cell, tally, depth")
     state.legend(loc="upper right", fontsize=9)

@@ -60,6 +60,7 @@ def read(
     """
     from tallycell.cli import report, unit_view
     from tallycell.reading import read_units
+    from tallycell.reading.blocks import read_in_blocks
     from tallycell.reading.units import select_unit
 
     require_files(model, source)
@@ -68,13 +69,18 @@ def read(
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
-        needed = subject.bytes_needed(to_read=True)
+        in_blocks = showing.unit is None and subject.in_blocks
+        needed = subject.bytes_needed(to_read=True, in_blocks=in_blocks)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
-        trace = subject.record()
         if showing.unit is not None:  # only that one is read
-            one = select_unit(trace, showing.unit)
+            one = select_unit(subject.record(), showing.unit)
             unit = read_units(one, subject.given).units[0]
+        elif in_blocks:
+            reading = read_in_blocks(
+                subject.model, subject.given, progress=lambda done, total: advance("reading steps", (done, total))
+            )  # fmt: skip
         else:
+            trace = subject.record()
             reading = read_units(
                 trace, subject.given, model=subject.model,
                 progress=lambda done, total: advance("reading units", (done, total)),
