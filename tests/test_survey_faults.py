@@ -47,8 +47,8 @@ def undisturbed(plan, tmp_path_factory):
     return run_survey(plan, tmp_path_factory.mktemp("undisturbed"), Counts())
 
 
-def start(*words, cwd):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
+def start(*words, cwd, **more):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"} | more
     with (cwd / "log").open("ab") as log:
         return subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=environment, stdout=log, stderr=log)
 
@@ -162,6 +162,33 @@ def test_a_scheduler_that_does_not_answer_is_named(plan, tmp_path):
         run_survey(plan, tmp_path, Counts(), do=do)
     with pytest.raises(InputError, match=r"'nonsense://x' is no address of a scheduler .* expected tcp://HOST:PORT"):
         run_survey(plan, tmp_path, Counts(), do=Cluster(scheduler="nonsense://x", patience=0.5))
+
+
+def test_a_cluster_that_speaks_tls_gives_the_same_bits(plan, undisturbed, tmp_path, processes):
+    import shutil
+
+    import dask
+
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, which makes the certificate")
+    certificate, key = tmp_path / "node.pem", tmp_path / "node.key"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    tls = {"ca-file": certificate, "client.cert": certificate, "client.key": key}
+    prefix = "DASK_DISTRIBUTED__COMM__"
+    named = {f"{prefix}REQUIRE_ENCRYPTION": "true", f"{prefix}TLS__CA_FILE": str(certificate)}
+    for who in ("SCHEDULER", "WORKER"):
+        named |= {f"{prefix}TLS__{who}__CERT": str(certificate), f"{prefix}TLS__{who}__KEY": str(key)}
+    port = free_port()
+    words = ["--protocol", "tls", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    processes.append(start("-m", "distributed.cli.dask_scheduler", *words, cwd=tmp_path, **named))
+    address = f"tls://127.0.0.1:{port}"
+    words = ["--nthreads", 1, "--no-nanny", "--no-dashboard", "--death-timeout", 60, "--local-directory", tmp_path]
+    processes.append(start("-m", "distributed.cli.dask_worker", address, *words, cwd=tmp_path, **named))
+    ours = {f"distributed.comm.tls.{name}": str(path) for name, path in tls.items()}
+    with dask.config.set(ours | {"distributed.comm.require-encryption": True}):
+        total = run_survey(plan, tmp_path / "out", Counts(), do=Cluster(scheduler=address))
+    require_equal(total, undisturbed)
 
 
 @pytest.mark.parametrize("given", [{}, {"workers": 1, "scheduler": "tcp://x:1"}])
