@@ -29,7 +29,8 @@ from tallycell.trace import Record, record_trace
 from tallycell.trace.inputs import read_model
 
 BLOCK = 2_000_000  # values of one gate that are held at once: steps times units
-LONGEST_AT_ONCE = 100_000  # steps: what the first pass looks at as a whole is recorded as a whole
+MOST_LOOKED_AT = 25_000  # steps of either half that the first pass looks at
+LONGEST_AT_ONCE = 2 * MOST_LOOKED_AT  # steps: what the first pass looks at as a whole is recorded as a whole
 GATES = ("i", "f", "g", "o", "c", "h")
 
 
@@ -69,7 +70,7 @@ def read_in_blocks(
     Returns
     -------
     Reading
-        Its levels come from as many steps as those of ``read_units``.
+        Its levels come from 25,000 steps of the first half.
     """
     pieces = _Pieces(model, given)
     done = 0
@@ -149,15 +150,24 @@ class _Pieces:
 
 def _nothing_learned(pieces: _Pieces) -> NothingLearned:
     """Read networks that learned nothing on as many steps as a half is fitted on."""
-    few = min(pieces.steps, LONGEST_AT_ONCE // 2)
+    few = min(pieces.steps, MOST_LOOKED_AT)
     start = replace(pieces.given, x=pieces.given.x[:few], tokens=None, quantities={})
     return read_nothing_learned(pieces.model, start, lambda trace: read_roles(pieces.known(trace, 0, few)))
 
 
 def _fit(pieces: _Pieces, advance: Callable[[xr.Dataset], None]) -> Levels:
-    """Fit levels on stretches of both halves, each as a sequence of its own that starts from the cells before it."""
+    """Fit levels on stretches of both halves."""
+    tokens = pieces.given.tokens
+    symbols = None if tokens is None else symbols_of([list(map(str, tokens))])
+    return fit_with_pairs(_look(pieces, advance), symbols=symbols)[0]
+
+
+def _look(pieces: _Pieces, advance: Callable[[xr.Dataset], None]) -> Known:
+    """Record stretches of both halves, each as a sequence of its own that starts from the cells before it."""
     whole = np.array([0, pieces.steps])
-    halves = [spread_stretches(whole, a, b) for a, b in ((0, pieces.middle), (pieces.middle, pieces.steps))]
+    halves = [
+        spread_stretches(whole, a, b, MOST_LOOKED_AT) for a, b in ((0, pieces.middle), (pieces.middle, pieces.steps))
+    ]
     many = min(len(begin) for begin, _ in halves)  # of both halves alike, so that the middle lies between them
     wanted = np.concatenate([np.stack(half, axis=1)[:many] for half in halves]).tolist()
     kept: list[list[xr.Dataset]] = [[] for _ in wanted]
@@ -176,9 +186,7 @@ def _fit(pieces: _Pieces, advance: Callable[[xr.Dataset], None]) -> Levels:
     quantities = {
         name: np.concatenate([_pad(one.quantities[name], longest) for one in known]) for name in known[0].quantities
     }
-    together = replace(known[0], trace=joined, tokens=tokens, quantities=quantities)
-    symbols = None if tokens is None else symbols_of([list(map(str, pieces.given.tokens or []))])
-    return fit_with_pairs(together, symbols=symbols)[0]
+    return replace(known[0], trace=joined, tokens=tokens, quantities=quantities)
 
 
 def _cut(trace: xr.Dataset, first: int, last: int) -> xr.Dataset:

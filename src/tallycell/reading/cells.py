@@ -120,25 +120,25 @@ def middle_step(lengths: Int[np.ndarray, " sequence"]) -> int:
 
 
 def spread_stretches(
-    start: Int[np.ndarray, " sequence+1"], begin: int, end: int
+    start: Int[np.ndarray, " sequence+1"], begin: int, end: int, most: int | None = None
 ) -> tuple[Int[np.ndarray, " stretch"], Int[np.ndarray, " stretch"]]:
     """Choose what a bounded look at some steps looks at: all sequences, or whole stretches spread evenly over them.
 
-    There are at most ``MOST_FITTED`` steps, unless a single stretch is longer.
+    There are at most ``most`` steps, ``MOST_FITTED`` if that is None, unless a single stretch is longer.
 
     Returns
     -------
     tuple
         First step of each stretch, and the step after its last.
     """
+    most = MOST_FITTED if most is None else most
     edges = np.unique(np.clip(start, begin, end))
-    if end - begin > MOST_FITTED:
-        edges = np.concatenate([*(np.arange(a, b, STRETCH) for a, b in pairwise(edges.tolist())), [end]])
     pieces = len(edges) - 1
     chosen = np.arange(pieces)
-    if end - begin > MOST_FITTED:
-        many = max(1, pieces * MOST_FITTED // (end - begin))
-        chosen = np.linspace(0, pieces - 1, many).round().astype(np.int64)
+    if end - begin > most:
+        edges = np.concatenate([*(np.arange(a, b, STRETCH) for a, b in pairwise(edges.tolist())), [end]])
+        pieces = len(edges) - 1
+        chosen = np.linspace(0, pieces - 1, max(1, pieces * most // (end - begin))).round().astype(np.int64)
     return edges[chosen], edges[chosen + 1]
 
 
