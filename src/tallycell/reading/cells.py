@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -89,7 +90,7 @@ class Cells:
         if len(begin) == len(self.start) - 1 and np.array_equal(begin, self.start[:-1]) and end[-1] == self.steps:
             return self
         steps = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
-        rows = {name: np.ascontiguousarray(getattr(self, name)[:, steps]) for name in ("i", "f", "g", "c")}
+        rows: dict[str, Any] = {n: np.ascontiguousarray(getattr(self, n)[:, steps]) for n in ("i", "f", "g", "c")}
         rows["o"] = None if self.o is None else np.ascontiguousarray(self.o[:, steps])
         c_0 = np.ascontiguousarray(self.before[:, begin], dtype=np.float64)
         # What starts a sequence starts from c_0 itself, which may be more precise than c is stored.
@@ -102,7 +103,7 @@ class Cells:
     def some(self, groups: slice) -> "Cells":
         """Take some of the groups."""
         lanes = self.c.shape[-1]
-        rows = {name: getattr(self, name)[groups] for name in ("i", "f", "g", "c", "c_0")}
+        rows: dict[str, Any] = {name: getattr(self, name)[groups] for name in ("i", "f", "g", "c", "c_0")}
         rows["o"] = None if self.o is None else self.o[groups]
         units = self.units[(groups.start or 0) * lanes : None if groups.stop is None else groups.stop * lanes]
         return replace(self, units=units, **rows)

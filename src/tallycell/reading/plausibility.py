@@ -30,7 +30,7 @@ def warning_on(names: Sequence[str], mean: np.ndarray, spread: np.ndarray, satur
     worst = int(far[np.argmax((np.abs(mean) + spread)[far])])
     return (
         f"{saturated:.0%} of the gate values are at a limit, and {far.size} of {len(names)} features lie far from "
-        f"where gates work ({listed([names[k] for k in far], 3)}; {names[worst]} has mean {mean[worst]:.3g}, "
+        f"where gates work ({listed([names[k] for k in far.tolist()], 3)}; {names[worst]} has mean {mean[worst]:.3g}, "
         f"spread {spread[worst]:.3g}): was the network trained on scaled input? Scale it the same way (--scale FILE, "
         "scaling=), or the reading says nothing of its use"
     )

@@ -50,7 +50,8 @@ class Sorted:
         low = np.floor(place).astype(np.int64)
         a, b = self.values[low], self.values[np.minimum(low + 1, len(self.values) - 1)]
         part = place - low
-        return np.where(part >= 0.5, b - (b - a) * (1 - part), a + (b - a) * part)
+        between: np.ndarray = np.where(part >= 0.5, b - (b - a) * (1 - part), a + (b - a) * part)
+        return between
 
     def levels(self, count: int) -> Float[np.ndarray, " level"]:
         """Levels by Lloyd's algorithm, as :func:`lloyd_levels` gives them."""

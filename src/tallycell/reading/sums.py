@@ -227,7 +227,7 @@ def sum_piece(
         The sums, and what the next piece needs.
     """
     middle = 0 if tested else int(known.lengths.sum())
-    done = []
+    done: list[tuple[dict[str, np.ndarray], Carry]] = []
     for cells in iterate_cells(known.trace):
         done += sum_side_by_side(cells, levels, steps_of(known, levels, cells.direction, middle), carry)
     handed = [carried for _, carried in done]
@@ -358,7 +358,8 @@ def _tally_sums(
     edges, begins = stretches_of(cells.start, middle, int(levels.stretch))
     quoted = edges[:-1] >= middle
     binary, values = binary_codes_of(cells), value_codes_of(cells)
-    mean = FittedLevels(*(np.zeros((len(cells.units), 1)) for _ in range(2)), levels.marks[:, 0])
+    nothing = np.zeros((len(cells.units), 1))
+    mean = FittedLevels(nothing, nothing, levels.marks[:, 0])
     squared_c, of_c, _ = _run(values, mean, cells.c_0, (edges, begins))
     lengths = np.broadcast_to(np.diff(edges)[:, np.newaxis], of_c.shape)
     by_rung, last = [], []

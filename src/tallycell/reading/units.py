@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -173,7 +173,7 @@ def read_roles(known: Known) -> list[tuple[str, float, Follows | None]]:
 
 
 def _read_unit(
-    levels: Levels, sums: UnitSums, unit: int, clock: Clock, pairs: dict[tuple[int, str], Trigger]
+    levels: Levels, sums: UnitSums, unit: int, clock: Clock, pairs: Mapping[tuple[int, str], Trigger]
 ) -> UnitReading:  # fmt: skip
     one = judge_unit(levels, sums, unit)
     single = find_single(levels, sums, unit, one)
