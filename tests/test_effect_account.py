@@ -630,3 +630,97 @@ def test_a_request_that_does_not_fit_is_refused(call, text):
 def test_an_activation_that_nobody_knows_is_refused():
     with pytest.raises(ActivationError, match="no activation is called 'swoosh'"):
         outputs(UNNAMED, np.ones((3, UNITS)), activation="swoosh")
+
+
+# ---- a function in front of the head ---------------------------------------------------------------------------------
+
+SHOWN = {
+    "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": torch.nn.functional.softplus,
+    "leaky_relu": torch.nn.functional.leaky_relu,
+}  # fmt: skip
+
+
+def model_with_shown(name, *, directions=1, layers=1, projection=0, dtype="float64"):
+    """An LSTM whose head reads what a function makes of h, and the head."""
+    parameters = random_stack(3, layers=layers, directions=directions, projection=projection, dtype=dtype)
+    rng = np.random.default_rng(4)
+    width = directions * (projection or UNITS)
+    head = Head(rng.normal(size=(OUTPUTS, width)), rng.normal(size=OUTPUTS), shown=activation(name))
+    return LoadedModel({"lstm": parameters}, Path("made"), head=head), head
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_head_weighs_what_the_function_shows(name, directions):
+    model, head = model_with_shown(name, directions=directions)
+    trace = record_trace(model, np.random.default_rng(5).normal(size=(TIME, FEATURES)))
+    h = torch.tensor(np.concatenate(trace.h.isel(layer=-1, sequence=0).transpose("direction", ...).values, axis=-1))
+    theirs = SHOWN[name](h) @ torch.tensor(head.weight).T + torch.tensor(head.bias)
+    assert np.abs(outputs(model, trace).values[0] - theirs.numpy()).max() <= 1e-12
+    assert np.abs(outputs(model, h.numpy()).values[0] - theirs.numpy()).max() <= 1e-12
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("kind", ["plain", "stack", "both directions", "projection"])
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_the_account_sums_to_the_output_behind_a_function(name, kind, dtype):
+    sizes = FEATURES_OF_LSTMS[kind] | {"dtype": dtype}
+    sizes.pop("peepholes", None)
+    model, _ = model_with_shown(name, **sizes)
+    x = np.random.default_rng(6).normal(size=(TIME, FEATURES))
+    for output in range(OUTPUTS):
+        account = explain_output(model, x, -1, output)
+        scale = max(1.0, float(np.abs(account.entries).sum()))
+        assert abs(account.rounding) <= ROUNDING[dtype] * scale
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_unit_gives_its_weight_times_what_is_shown_of_it(name):
+    model, head = model_with_shown(name)
+    x = np.random.default_rng(7).normal(size=(TIME, FEATURES))
+    h = torch.tensor(record_trace(model, x).h.values[0, 0, 0, -1])
+    at_zero = SHOWN[name](torch.zeros_like(h))
+    account = explain_output(model, x, -1, 1)
+    theirs = head.weight[1] * (SHOWN[name](h) - at_zero).numpy()
+    assert np.abs(account.by_unit().values[0, 0] - theirs).max() <= 1e-12
+    assert abs(account.bias - (head.bias[1] + (head.weight[1] * at_zero.numpy()).sum())) <= 1e-12
+
+
+def test_a_unit_that_relu_does_not_show_has_no_part():
+    model, _ = model_with_shown("relu")
+    x = np.random.default_rng(7).normal(size=(TIME, FEATURES))
+    hidden = record_trace(model, x).h.values[0, 0, 0, -1] < 0
+    assert 0 < hidden.sum() < UNITS  # a near miss of both
+    entries = explain_output(model, x, -1, 0).entries.sum("part").values[0, 0]
+    assert (entries[hidden] == 0).all()
+    assert (np.abs(entries[~hidden]).sum(-1) > 0).all()
+
+
+def test_branches_with_heads_of_their_own_are_told_apart_by_the_path():
+    lstm, rng = random_stack(1), np.random.default_rng(8)
+    heads = {path: Head(rng.normal(size=(1, UNITS))) for path in ("then", "else")}
+    model = LoadedModel({"then": lstm, "else": lstm, "third": lstm}, Path("made"), heads=heads)
+    trace = record_trace(lstm, rng.normal(size=(TIME, FEATURES)))
+    for path, head in heads.items():
+        said = outputs(model, trace, lstm=path).values[0]
+        assert np.array_equal(said, trace.h.values[0, 0, 0] @ head.weight.T)
+    with pytest.raises(InputError, match=r"several LSTMs, of which each run takes one, at 'then', 'else'; say which"):
+        outputs(model, trace)
+    with pytest.raises(InputError, match=r"no linear layer that reads the LSTM at 'third' was found"):
+        outputs(model, trace, lstm="third")
+    one = LoadedModel({"then": lstm, "else": lstm}, Path("made"), heads={"then": heads["then"]})
+    assert np.array_equal(outputs(one, trace).values, outputs(model, trace, lstm="then").values)
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+@pytest.mark.parametrize(
+    "name", ["silero_vad", "silero_vad_16k_op15", "silero_vad_op18_ifless", "silero_vad_openvino_16k"]
+)
+def test_the_head_of_silero_says_what_silero_says(pypi_model, name, rate):
+    model = tc.load(pypi_model("silero-vad", "6.2.3") / "silero_vad" / "data" / f"{name}.onnx")
+    given = tc.open_audio(model, Path(__file__).parent / "data" / "demo-abouttotry.wav", rate=rate)
+    path = given.lstm or next(iter(model))
+    assert model.head_of(path).shown == activation("relu")
+    said = outputs(model, record_trace(model, given), activation=True, lstm=path).values[0, :, 0]
+    assert np.abs(said - np.ravel(given.quantities["model output"])).max() <= 1e-5  # float32

@@ -135,6 +135,24 @@ def test_without_the_cell_the_discharge_of_the_melt_is_missing(printed):
     assert min(pennsylvania[:2] + pennsylvania[3:]) > pennsylvania[2]
 
 
+def test_the_snow_cell_matters_most_and_in_april_where_snow_melts(printed):
+    ((label, loss, low),) = re.findall(
+        r"Unit (\S+) is number 1 of 16: held at 0, it costs ([\d.]+) of the Nash-Sutcliffe efficiency \(([\d.]+) to",
+        printed,
+    )
+    assert float(loss) > 0.08
+    assert float(low) > 0
+    assert re.search(rf"Unit {label}, slow store, number 1 of", printed)
+    by_month = {
+        (month, basin): _numbers(printed, "is number 1 of 16", f"{month:<6}  {basin:<17}  in the account ")
+        for month in ("April", "August")
+        for basin in (MAINE, PENNSYLVANIA)
+    }
+    account, share, without = by_month["April", MAINE]
+    assert (without < -1, 0 < account < -without / 3, 0 < share < 20) == (True, True, True)
+    assert all(values[2] > without + 1 for key, values in by_month.items() if key != ("April", MAINE))
+
+
 def test_a_shifted_quantity_is_refused_and_the_first_date_named(printed):
     said = "quantity 'snow' has no value at time 2000-01-01, which the input has; its time begins at 2000-04-10"
     assert said in " ".join(printed.split())

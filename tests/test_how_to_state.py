@@ -69,6 +69,17 @@ def test_the_reading_tells_a_state_that_is_reset_and_one_that_is_stuck(printed):
     assert int(stuck[1]) > 64
 
 
+def test_the_unit_that_matters_most_is_one_that_is_never_shown(printed):
+    rows = dict(re.findall(r"^ *(0\.\d+) +(0\.\d+)(?: .*)?$", after(printed, "held at 0\n"), re.MULTILINE))
+    assert next(iter(rows)) == "0.120"
+    assert float(rows["0.120"]) == pytest.approx(0.0088, abs=0.001)
+    pattern = r"^without 0\.(\d+): the probability changes by ([\d.]+) on average, .*relu shows ([\d.]+) of it$"
+    held = {unit: (float(change), float(shown)) for unit, change, shown in re.findall(pattern, printed, re.MULTILINE)}
+    assert held["120"][1] == 0
+    assert held["120"][0] > 0.005
+    assert held["85"][1] > 0.5
+
+
 def memories(printed):
     pattern = r"Half of the units forget within ([\d.]+) s; a quarter remember longer than ([\d.]+) s"
     return [(float(half), float(quarter)) for half, quarter in re.findall(pattern, printed)]

@@ -79,3 +79,11 @@ def test_trained_as_usual_it_is_as_good_and_its_negation_cells_are_no_flags(prin
         assert re.match(r"\d\.\d+  (?!Flag)", sentence)
         assert re.search(r"follows negation \(r = [+-]0\.[89]", sentence)
         assert float(re.search(r"forgets within ([\d.]+) step", sentence)[1]) < 8  # a flag's: 13 or more
+
+
+def test_a_flag_matters_most_by_what_it_knows_and_another_unit_by_its_level(printed):
+    part = printed[printed.index("matters most: held at its mean") : printed.index("$ tallycell inspect")]
+    rows = {row[0]: (float(row[1]), float(row[2])) for row in re.findall(r"^ +(\d\.\dr?) +(\S+) +(\S+)", part, re.M)}
+    foremost, second = list(rows)[:2]
+    assert rows[foremost][0] > 5 * rows[second][0] > 0
+    assert re.search(rf"^{foremost}  {FLAG}", part, re.MULTILINE)

@@ -148,7 +148,44 @@ for name, reading in {"right": healthy, "reset": after_reset, "without context":
 # move so rarely that they are *unknown*: the detector is stuck with what it holds. So look at both ends. A memory of
 # one call is a state that is reset; a memory as long as the recording is a model that is not fed what it was trained
 # on.
+
+# %% [markdown]
+# ## Which units carry the probability
 #
+# Behind the LSTM of silero-vad, relu shows what of h is above 0, and a linear layer makes of it the probability of
+# speech. `tc.load` finds that layer. So each unit can be held, its cell at 0, and be asked for by what the probability
+# then loses. All 128 holds are one batch.
+
+# %%
+effects = tc.measure_effects(model, given, kinds=["zero"])
+print(effects)
+
+# %% [markdown]
+# The probability is carried by many units, a little by each. (A divergence is never below 0, so that each has one; look
+# at their sizes.) The first is the odd one: h of 0.120 is never above 0, so that relu never shows it. It matters
+# by what it does to the others. The weights of the last layer alone would have missed it.
+#
+# The same hold in the file itself: what feeds the LSTM runs in ONNX Runtime, the LSTM with the hold in tallycell, and
+# what follows in ONNX Runtime again. The states are carried from call to call, so that a step of the hold is a call.
+
+# %%
+from tallycell.loaders.onnx.held import run_with_holds
+
+padded = np.pad(samples, (CONTEXT, 0))
+calls = [
+    {"input": padded[None, k : k + CONTEXT + CHUNK], "state": np.zeros((2, 1, 128), np.float32), "sr": np.array(16_000)}
+    for k in range(0, len(samples) - CHUNK + 1, CHUNK)
+]
+shown = np.maximum(trace["h"].isel(layer=0, direction=0, sequence=0), 0).mean("time").values
+for unit in (120, 85, 36):
+    held = run_with_holds(path, calls, tc.Hold("c", 0.0, units=[unit]), carry={"state": "stateN"})
+    changes = np.abs(callers["right"][0] - held.outputs["output"].ravel())
+    print(
+        f"without 0.{unit}: the probability changes by {changes.mean():.3f} on average, by {changes.max():.2f} at "
+        f"most; relu shows {shown[unit]:.3f} of it"
+    )
+
+# %% [markdown]
 # ## What to try next
 #
 # - Give StateWatch to your own loop. With h and c in two arrays: `watch.observe((h, c), (h_new, c_new))`. An LSTM that

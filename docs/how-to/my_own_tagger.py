@@ -206,31 +206,50 @@ print(" ".join(f"{word} {value:+.1f}" for word, value in zip(text, cell[texts.in
 #
 # ## Does the tagger use it?
 #
-# A reading describes. To see that a cell matters, take it away: hold its input gate at 0, so that nothing is ever
-# written into it, and tag again with what the LSTM then gives out.
+# A reading describes. To see that a cell matters, take it away: `tc.capture(model, hold=...)` holds the input gates of
+# some units at 0 while your own model runs, so that nothing is ever written into them. All else is as it was.
 
 
 # %%
 def tag_without(units):
     """Tag again with nothing ever written into some units of the first layer's forward direction."""
-    held = [tc.Hold("i", 0.0, layer=0, direction="forward", units=units)] if units else []
-    with torch.no_grad():
-        x = model.embedding(ids).numpy()
-        h = tc.record_trace(model.lstm, x, lengths=lengths.numpy(), hold=held).h.isel(layer=-1)
-        return model.out(torch.from_numpy(h.transpose("sequence", "time", "direction", "unit").values).flatten(2))
+    with torch.no_grad(), tc.capture(model, hold=tc.Hold("i", 0.0, units=units)):
+        return model(ids, lengths).argmax(-1)
 
 
 layer_0 = [unit.unit for unit in flags if unit.layer == 0]
 others = [unit for unit in range(8) if unit not in layer_0][: len(layer_0)]
 after_not = opinions & torch.from_numpy(negated == 1)
 for name, units in (("nothing", []), ("the flags", layer_0), ("as many others", others)):
-    right = tag_without(units).argmax(-1) == tags
+    right = tag_without(units) == tags
     shares = (right[where].float().mean() for where in (after_not, opinions & ~after_not))
     print("without {:<15} {:4.0%} right behind a negation, {:4.0%} elsewhere".format(name, *shares))
 
 # %% [markdown]
 # Without its flags the tagger reads behind a negation as if there had been none, and all but a few of its other tags
 # stay as they were. Without as many other units of the same layer it errs elsewhere, not there.
+#
+# ## Which units matter?
+#
+# `tc.measure_effects` takes away every unit in turn and says how many bits the right tag of an opinion word loses. A cell
+# that is held at its mean loses what it knows; held at 0, it also loses the level at which it stands. `tc.load(model)`
+# takes the module as it is, with its embedding and its linear layer.
+
+# %%
+whole = tc.load(model)
+joined = [word for text in texts for word in text]
+given = tc.open_text(whole, " ".join(joined), vocabulary=VOCABULARY)
+right_tags = [kind if kind != NOTHING else np.nan for kind in tag(joined)]
+effects = tc.measure_effects(whole, given, targets=right_tags, kinds=["mean", "zero"])
+print(effects)
+
+foremost = effects.most(1)[0].label
+print(f"\n{foremost}  {reading.unit(foremost).sentence}")
+
+# %% [markdown]
+# A flag matters most, far before all others. *Held at 0* alone would have named another unit first, one that hardly
+# ever moves: the network needs the level at which it stands, and it tells the network nothing. *Raises* and *lowers*
+# are said of units that stand before the linear layer; those of the lower layer work through the upper one.
 #
 # ## The same from files
 #

@@ -276,6 +276,52 @@ for basin in BASINS.values():
 # more than any correlation.
 
 # %% [markdown]
+# ## Which cells matter?
+#
+# `tc.measure_effects` takes away every cell in turn and says what the NSE loses. `tc.load(model)` takes the module as it
+# is, with the linear layer behind the LSTM. The discharge is the target, by its dates and basins; the interval comes
+# from blocks of days drawn again and again.
+
+# %%
+whole = tc.load(model)
+effects = tc.measure_effects(whole, x, targets=discharge, kinds=("zero", "mean"))
+print(effects)
+
+# %% [markdown]
+# The NSE is that of all days of both basins. *Held at 0* takes away what the cell knows and the level it stands at,
+# *held at its mean* only what it knows. Cells that nothing explains well matter too: what is easy to read and what is
+# needed are two questions. Here the snow cell is the answer to both:
+
+# %%
+place = 1 + [one.label for one in effects.most(None)].index(cell.label)
+print(f"Unit {cell.label} is number {place} of {len(effects.labels)}: {effects.of(cell.label).sentence()}.")
+
+# %% [markdown]
+# When does it matter? `tc.explain_output` makes of the discharge of one day an exact sum over cells and days, with the
+# gates as they were (*the account*). Here is what the snow cell adds in it, in the mean of every third day of a month
+# of 2001, and its share of all that cells add and take away. Below stands what the discharge loses on the same days
+# when the cell is held at 0: this lets all that follows from it change as well, in the gates of the other cells too.
+
+# %%
+for month in ("April", "August"):
+    days = np.flatnonzero((dates.year == 2001) & (dates.month_name() == month))[::3]
+    for basin, name in enumerate(BASINS.values()):
+        by_unit = np.stack(
+            [tc.explain_output(whole, x[basin], int(day), 0).by_unit().to_numpy().ravel() for day in days]
+        )
+        share = np.abs(by_unit[:, cell.unit]).sum() / np.abs(by_unit).sum()
+        lost = float((predicted - without)[basin, days].mean())
+        print(
+            f"{month:<6}  {name:<17}  in the account {by_unit[:, cell.unit].mean():+.2f} mm/day, {share:3.0%} of all cells; "
+            f"without it {-lost:+.2f} mm/day"
+        )
+
+# %% [markdown]
+# In April the cell raises the discharge of Maine, whose snow melts then, and in August it has none to give. The account
+# alone understates it: most of what the cell does, it does through the gates of other cells, which is in the second
+# number only. A share says nothing of size: in August little is added up in all.
+
+# %% [markdown]
 # ## Dates are obeyed
 #
 # A series goes by its dates, never by its position. One that is shifted would be correlated all the same, so it is

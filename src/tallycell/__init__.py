@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from tallycell.effect.effects import Effects
     from tallycell.effect.measuring import measure_effects
     from tallycell.effect.outputs import outputs
+    from tallycell.effect.purposes import with_purposes
     from tallycell.effect.stretches import Sampling
     from tallycell.errors import FormatError, InputError, ParameterError, TallycellError, TraceError
     from tallycell.input import Input
     from tallycell.layout import Layout
     from tallycell.loaders import Tapped, load, save, tap, to_keras_weights, to_onnx
+    from tallycell.loaders.onnx.held import HeldRun, run_with_holds
     from tallycell.lstm import LSTM
     from tallycell.machine import CounterMachine, format_machine, parse
     from tallycell.machine.checking.check import check_machine
@@ -43,6 +45,7 @@ __all__ = [
     "CounterMachine",
     "Effects",
     "FormatError",
+    "HeldRun",
     "Hold",
     "Input",
     "InputError",
@@ -84,6 +87,7 @@ __all__ = [
     "read_units",
     "record_trace",
     "register_activation",
+    "run_with_holds",
     "save",
     "save_trace",
     "step",
@@ -91,12 +95,14 @@ __all__ = [
     "tap",
     "to_keras_weights",
     "to_onnx",
+    "with_purposes",
 ]
 
 _HOME = {
     "Sampling": "effect.stretches",
     "Effects": "effect.effects",
     "outputs": "effect.outputs",
+    "with_purposes": "effect.purposes",
     "measure_effects": "effect.measuring",
     "counterfactual_units": "effect.counterfactual",
     "counterfactual_steps": "effect.counterfactual",
@@ -117,6 +123,8 @@ _HOME = {
     "tap": "loaders",
     "to_onnx": "loaders",
     "to_keras_weights": "loaders",
+    "HeldRun": "loaders.onnx.held",
+    "run_with_holds": "loaders.onnx.held",
     "LSTM": "lstm",
     "CounterMachine": "machine",
     "format_machine": "machine",

@@ -12,7 +12,7 @@ from tallycell.cli.help import Commands
 from tallycell.cli.inputs import open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
-from tallycell.cli.options import Feeding, Opening, Showing, Source, with_groups
+from tallycell.cli.options import Feeding, Mattering, Opening, Showing, Source, with_groups
 from tallycell.cli.survey_commands import survey_app
 from tallycell.cli.terminal import console, progress
 from tallycell.errors import InputError
@@ -51,14 +51,16 @@ def _common(
 @app.command(short_help="Say what each unit of an LSTM counts.")
 @with_groups
 def read(
-    *, model: OptionalModel = None, source: Source, opening: Opening, feeding: Feeding, showing: Showing
+    *, model: OptionalModel = None, source: Source, opening: Opening, feeding: Feeding, mattering: Mattering,
+    showing: Showing,
 ) -> None:  # fmt: skip
-    """Say what each unit of an LSTM counts: what moves its cell, what resets it, and what it follows.
+    """Say what each unit of an LSTM counts, and what for: what moves its cell, and what the outputs lose without it.
 
     Each cell is compared with a tally: a counter that a few fitted numbers describe. Give the model something to read,
     with --text, --array or --audio; only a recogniser, which knows its alphabet, can read strings of its own.
     """
     from tallycell.cli import report, unit_view
+    from tallycell.effect.purposes import measure_purposes, with_purposes
     from tallycell.reading import read_units
     from tallycell.reading.blocks import read_in_blocks
     from tallycell.reading.units import select_unit
@@ -66,6 +68,8 @@ def read(
     require_files(model, source)
     if sum((showing.as_json, showing.as_csv, showing.unit is not None)) > 1:
         raise InputError("got more than one of --json, --csv and --unit; choose one")
+    if mattering.target is not None and mattering.no_effects:
+        raise InputError("--target says by what effects are judged, and --no-effects leaves them out; give one of them")
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
@@ -85,15 +89,21 @@ def read(
                 trace, subject.given, model=subject.model,
                 progress=lambda done, total: advance("reading units", (done, total)),
             )  # fmt: skip
+        effects = None
+        if not mattering.no_effects:
+            advance("holding units, to see what the outputs lose without them", None)
+            units = None if showing.unit is None else [showing.unit]
+            effects = measure_purposes(subject.model, subject.given, targets=mattering.target, units=units)
     if showing.unit is not None:
-        unit_view.print_unit(console(), subject, one, unit, rows=showing.rows)
+        unit_view.print_unit(console(), subject, one, unit, effects, rows=showing.rows)
         return
+    reading = reading if effects is None else with_purposes(reading, effects)
     if showing.as_json:
-        sys.stdout.write(report.to_json(subject, reading) + "\n")
+        sys.stdout.write(report.to_json(subject, reading, effects) + "\n")
     elif showing.as_csv:
         sys.stdout.write(report.to_csv(reading))
     else:
-        report.print_reading(console(), subject, reading, top=showing.top)
+        report.print_reading(console(), subject, reading, effects, top=showing.top)
 
 
 @app.command(short_help="Record every gate and state of every step into a Zarr store.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option, Typer
 
-from tallycell.cli.inputs import open_input, require_files
+from tallycell.cli.inputs import Subject, open_input, require_files
 from tallycell.cli.options import Feeding, Opening, Source, with_groups
 from tallycell.cli.terminal import console, progress
 
@@ -46,7 +46,7 @@ def explain(
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
         advance("explaining the output", None)
-        named = largest_output(subject.model, subject.given, at) if output is None else _named(subject.model, output)
+        named = largest_output(subject.model, subject.given, at) if output is None else _named(subject, output)
         account = explain_output(subject.model, subject.given, at, named)
         advance("running the network without some steps", None)
         steps = sorted(account.top_steps(CHECKED)["step"].to_numpy().tolist())
@@ -59,9 +59,9 @@ def explain(
     explain_view.print_account(console(), account, one, changes)
 
 
-def _named(model: object, output: str) -> int | str:
+def _named(subject: Subject, output: str) -> int | str:
     """Tell a number from a name: it is a number where the model has no output of that name."""
     from tallycell.effect.outputs import read_readout
 
-    names = read_readout(model).names or ()
+    names = read_readout(subject.model, subject.given.lstm).names or ()
     return int(output) if output.isdecimal() and output not in names else output

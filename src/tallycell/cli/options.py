@@ -139,6 +139,24 @@ class Showing:
     top: Annotated[int, Option("--top", metavar="N", min=1, help="how many units to show")] = 10
 
 
+@dataclass(frozen=True)
+class Mattering:
+    """Whether it is measured what the outputs lose without each unit, and by what they are judged."""
+
+    target: Annotated[
+        str | None,
+        Option(
+            "--target",
+            metavar="NAME",
+            help="judge the output against this one of the --quantities; if not given, a language model by the next "
+            "symbol, others by how far their outputs move",
+        ),
+    ] = None
+    no_effects: Annotated[
+        bool, Option("--no-effects", help="leave out what the outputs lose without each unit, which takes seconds")
+    ] = False
+
+
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take groups of options: typer is shown the fields of each in place of the group."""
     parameters = inspect.signature(command, eval_str=True).parameters.values()

@@ -14,6 +14,8 @@ from rich.text import Text
 import tallycell
 from tallycell.cli.inputs import Subject
 from tallycell.cli.inspect_view import activations_of, options_of, size_of
+from tallycell.effect.effects import Effects
+from tallycell.effect.purposes import has_outputs, say_mattering
 from tallycell.reading import Reading
 from tallycell.reading.nothing_learned import NothingLearned
 from tallycell.reading.page import UNICODE, glyphs_for, page_of, text_of
@@ -23,18 +25,19 @@ from tallycell.wording import shown
 JSON_SCHEMA_VERSION = "2"
 
 
-def print_reading(console: Console, subject: Subject, reading: Reading, *, top: int) -> None:
-    """Print what the network is, and its reading."""
+def print_reading(console: Console, subject: Subject, reading: Reading, effects: Effects | None, *, top: int) -> None:
+    """Print what the network is, which units matter, and its reading."""
     console.print(Text("What it is", style="bold"))
     for line in describe(subject):
         folded = wrap(f"  {line}", console.width, subsequent_indent="    ", break_on_hyphens=False)
         console.print("\n".join(folded), markup=False)
     console.print()
     glyphs = glyphs_for(console.encoding)
+    first = say_mattering(effects, reading, top) if effects is not None else []
     if console.is_terminal and glyphs is UNICODE:
-        console.print(page_of(reading, top, glyphs))
+        console.print(page_of(reading, top, glyphs, first))
     else:  # without the blanks that tables have at the ends of lines
-        console.print(Text(text_of(reading, console.width, top, glyphs)))
+        console.print(Text(text_of(reading, console.width, top, glyphs, first)))
 
 
 def describe(subject: Subject) -> list[str]:
@@ -46,10 +49,14 @@ def describe(subject: Subject) -> list[str]:
     lines = [f"{named}: {size_of(p)}", "; ".join([f"activations {activations_of(p)}", *options_of(p)])]
     if given.reverse:
         lines.append("it reads its sequence from the last step to the first, and so does this reading")
+    if not has_outputs(subject.model, given):
+        lines.append(
+            "no linear layer behind this LSTM is known, so that what its units do to an output is not measured"
+        )
     return [*lines, f"it read {shown(given.name)}: {given.about}", *given.notes]
 
 
-def to_json(subject: Subject, reading: Reading) -> str:
+def to_json(subject: Subject, reading: Reading, effects: Effects | None) -> str:
     """Give what is printed, but for histograms, and all units, for another program; ``schema_version`` says how."""
     value: dict[str, Any] = {
         "schema_version": JSON_SCHEMA_VERSION,
@@ -66,6 +73,7 @@ def to_json(subject: Subject, reading: Reading) -> str:
         "quantities": dict(reading.pairs),
         "notes": list(reading.notes),
         "warning": reading.warning or None,
+        "effects": None if effects is None else _effects(effects),
         "units": reading.to_rows(),
     }
     return json.dumps(value, indent=1, allow_nan=False)
@@ -98,6 +106,31 @@ def _saturation(reading: Reading) -> dict[str, dict[str, float]]:
     return {
         gate: {side: round(float(means[side].sel(gate=gate)), 6) for side in ("left", "right")}
         for gate in means["gate"].to_numpy().tolist()
+    }
+
+
+def _effects(effects: Effects) -> dict[str, Any]:
+    """Give what the outputs lose without each unit, those that lose most first."""
+    found = sorted(map(effects.of, effects.labels), key=lambda one: -one.loss)
+    return {
+        "score": effects.score,
+        "unit": effects.unit,
+        "free": _number(effects.free),
+        "steps": effects.steps,
+        "targets": effects.targets,
+        "notes": list(effects.notes),
+        "units": [
+            {
+                "label": one.label,
+                "kind": one.kind,
+                **{name: _number(getattr(one, name)) for name in ("loss", "low", "high")},
+                "raises": one.push.raises,
+                "lowers": one.push.lowers,
+                "both_ways": one.push.both_ways,
+                "suffering": [asdict(worse) for worse in one.suffering],
+            }
+            for one in found
+        ],
     }
 
 

@@ -7,20 +7,28 @@ from rich.text import Text
 
 from tallycell.cli.inputs import Subject
 from tallycell.cli.ruler import print_ruler
+from tallycell.effect.effects import Effects
+from tallycell.effect.purposes import say_holds, with_purpose
 from tallycell.reading import UnitReading
 from tallycell.reading.clock import say_number
 from tallycell.reading.page import glyphs_for, plain, say_r2
 
 
-def print_unit(console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading, *, rows: int) -> None:
+def print_unit(
+    console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading, effects: Effects | None, *, rows: int
+) -> None:
     """Print everything that is known of one unit."""
-    console.print(Text(f"Unit {unit.label}: {unit.sentence}", style="bold"))
+    told = unit if effects is None else with_purpose(unit, effects)
+    console.print(Text(f"Unit {told.label}: {told.sentence}", style="bold"))
     if unit.exposure is not None:
         e = unit.exposure
         shares = (
             f"a sign at {e.sign:.0%} of the steps, nothing at {e.nothing:.0%}, something between at {e.between:.0%}"
         )
         console.print(Text(f"Its output is {shares}."))
+    if effects is not None:
+        console.print()
+        console.print(say_holds(effects, unit.label))
     console.print()
     _print_ladder(console, unit)
     console.print()

@@ -38,7 +38,7 @@ class Account:
     initial
         (layer, direction, unit): what is left of the cells before the first step.
     bias
-        Of the head.
+        Of the head; with what it is shown of an h that is 0, where a function stands before it.
     output
         The output itself, before the activation, as the model computed it.
     name
@@ -112,9 +112,10 @@ def explain_output(
     """Give the exact account of one output: which past steps and which cells made it.
 
     A cell is the sum of what was written to it, each write as far as the forget gates kept it; h is what the output
-    gate shows of it; an output of a linear head is a sum over h. So an output is a sum over cells and past steps. The
-    entry of a unit and a step is what the step wrote, i g, times all forget gates since, the output gate now and the
-    weight of the head; the squashing of the cell on its way out is shared in proportion to the entries of the cell.
+    gate shows of it; an output of a linear head is a sum over h, or over what a function such as relu shows of h. So
+    an output is a sum over cells and past steps. The entry of a unit and a step is what the step wrote, i g, times all
+    forget gates since, the output gate now and the weight of the head; the squashing of the cell on its way out is
+    shared in proportion to the entries of the cell.
 
     Parameters
     ----------
@@ -148,7 +149,9 @@ def explain_output(
     -----
     Exact is the sum, given the gates: what a step would have changed in the gates is in no entry. What is in the cell
     is exact; how the squashing of a cell, and of a candidate on the way down, is shared among its terms is a rule: in
-    proportion to the terms. Where terms of both signs nearly cancel, each may be far larger than the output.
+    proportion to the terms. So it is with a function before the head: of a unit, ``weight * shown(h)`` is exact, and
+    shared among its entries in proportion; a unit that relu does not show has entries of 0. Where terms of both signs
+    nearly cancel, each may be far larger than the output.
     :func:`~tallycell.effect.counterfactual.counterfactual_steps` says what becomes of the output without a step.
 
     Sources: Murdoch and Szlam 2017, "Automatic rule extraction from LSTMs"; Murdoch, Liu and Yu 2018, "Beyond word
@@ -184,7 +187,7 @@ def explain_output(
     lowest = 0 if carried else p.num_layers - 1
     answers = _answers(chosen, trace, lowest)
     entries, initial = _labelled(chosen, trace, answers, lowest)
-    bias = float(chosen.readout.bias[chosen.number])
+    bias = chosen.readout.at_zero(chosen.number)
     return Account(
         entries, initial, bias, chosen.logit(trace), chosen.readout.label(chosen.number), chosen.step, carried
     )

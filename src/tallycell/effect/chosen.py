@@ -67,10 +67,9 @@ def choose(model: object, given: object, step: object, output: object, sequence:
     InputError
         If there is no such output, sequence or step, or the model has no head.
     """
-    readout = read_readout(model)
-    number = readout.number(output)
     whole = given if isinstance(given, Input) else Input(given, "the input", "an array")  # type: ignore[arg-type]
-    readout.require_input_for(whole.lstm)
+    readout = read_readout(model, whole.lstm)
+    number = readout.number(output)
     one, tokens = _one_sequence(whole, sequence)
     steps = one.x.shape[0]
     if isinstance(step, bool) or not isinstance(step, int | np.integer):

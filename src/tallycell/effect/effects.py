@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,7 @@ from tallycell.errors import InputError
 from tallycell.html_table import html_grid
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
 from tallycell.reading.page import as_text
+from tallycell.reading.triggers import say_symbol
 from tallycell.wording import listed, quoted
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 KIND, GROUP = "kind", "group"
 TOP = 10
+SAID = 3  # outputs that a sentence names on either side
 NOT_THERE = -1  # layer and unit of what is held together with others
 IN_WORDS = {
     "zero": "held at 0",
@@ -52,6 +56,7 @@ class Suffering:
 
 
 _VERBS = {"divergence": ("moves the outputs by", ""), "mse": ("adds", "takes away")}  # others cost and win
+_WITHOUT = {"divergence": "the outputs move by {}", "mse": "{} is added", "bits": "{} are lost"}
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,20 @@ class Push:
         Names of outputs, the most moved first.
     both_ways
         Whether its h is as often above 0 as below: what is named holds above 0, below 0 the opposite.
+    named
+        Whether the model names its outputs; else they are called by their numbers.
     """
 
     raises: tuple[str, ...] = ()
     lowers: tuple[str, ...] = ()
     both_ways: bool = False
+    named: bool = True
 
     def in_words(self) -> str:
         """Say it; empty where nothing is known."""
         sides = (("raises", self.raises), ("lowers", self.lowers))
-        said = " and ".join(f"{verb} {listed(names, 3)}" for verb, names in sides if names)
+        say = say_symbol if self.named else str
+        said = " and ".join(f"{verb} {', '.join(map(say, names[:SAID]))}" for verb, names in sides if names)
         return f"{said}; below 0 the opposite" if said and self.both_ways else said
 
 
@@ -107,17 +116,35 @@ class UnitEffect:
     push: Push = Push()
     suffering: tuple[Suffering, ...] = ()
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it costs something, and the interval does not reach 0; without one, whatever costs counts."""
+        return self.loss > 0 and not self.low <= 0
+
     def sentence(self, besides: str = "") -> str:
         """Say it: what is lost (and ``besides``, what of), what it pushes, what is worse without it."""
         between = f" ({self.low:.3g} to {self.high:.3g})" if math.isfinite(self.low) else ""
         verb = _VERBS.get(self.score, ("costs", "wins"))[self.loss < 0]
-        parts = [f"{IN_WORDS[self.kind]}, it {verb} {abs(self.loss):.3g} {self.unit}{besides}{between}"]
-        if pushed := self.push.in_words():
-            parts.append(f"shown{' above 0' if self.push.both_ways else ''}, it {pushed}")
-        if self.suffering:
-            worst = self.suffering[0]
-            parts.append(f"without it {quoted(worst.name)} is {worst.loss:.2g} bits worse")
-        return "; ".join(parts)
+        lost = f"{IN_WORDS[self.kind]}, it {verb} {abs(self.loss):.3g} {self.unit}{besides}{between}"
+        return "; ".join(filter(None, [lost, self.say_push(), self.say_worst() and f"without it {self.say_worst()}"]))
+
+    def purpose(self) -> str:
+        """Say what it is for in a clause: what is worse without it, and what it pushes."""
+        if not self.is_sure:
+            return "without it the outputs are as good" if self.low <= 0 else ""
+        lost = _WITHOUT.get(self.score, "{} is lost").format(f"{self.loss:.2g} {self.unit}")
+        return "; ".join(filter(None, [f"without it {self.say_worst() or lost}", self.say_push()]))
+
+    def say_push(self) -> str:
+        """Say what it pushes when it is shown; empty where that is not known."""
+        pushed = self.push.in_words()
+        return f"shown{' above 0' if self.push.both_ways else ''}, it {pushed}" if pushed else ""
+
+    def say_worst(self) -> str:
+        """Say which class is worse without it; empty where none is for sure."""
+        return (
+            f"{say_symbol(self.suffering[0].name)} is {self.suffering[0].loss:.2g} bits worse" if self.suffering else ""
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,12 +195,12 @@ class Effects:
     pushed: Mapping[str, Push] = field(default_factory=dict)
     suffering: Mapping[str, tuple[Suffering, ...]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def kinds(self) -> tuple[str, ...]:
         """How units were held."""
         return tuple(map(str, self.table[KIND].to_numpy().tolist()))
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """Labels of what was held."""
         return tuple(map(str, self.table[GROUP].to_numpy().tolist()))
@@ -204,7 +231,8 @@ class Effects:
         kind = self._kind(kind)
         if label not in self.labels:
             raise InputError(f"{quoted(label)} was not held; what was is {listed(self.labels)}")
-        loss, low, high = (float(self.table[name].sel({KIND: kind, GROUP: label})) for name in ("loss", "low", "high"))
+        at = self.kinds.index(kind), self.labels.index(label)
+        loss, low, high = (float(self.table[name].to_numpy()[at]) for name in ("loss", "low", "high"))
         suffering = self.suffering.get(label, ()) if kind == self.kinds[0] else ()
         return UnitEffect(
             label, kind, loss, low, high, self.score, self.unit, self.pushed.get(label, Push()), suffering
@@ -225,10 +253,9 @@ class Effects:
         """Give those that cost the most, whose interval does not reach 0; of the first kind if None."""
         kind = self._kind(kind)
         here = self.table.sel({KIND: kind})
-        low = here["low"].fillna(here["loss"])  # without an interval, whatever costs anything
         order = np.argsort(-here["loss"].fillna(-np.inf).to_numpy(), kind="stable")
-        chosen = [k for k in order.tolist() if float(low[k]) > 0 and float(here["loss"][k]) > 0]
-        return tuple(self.of(self.labels[k], kind) for k in chosen[:count])
+        sure = (one for one in (self.of(self.labels[k], kind) for k in order.tolist()) if one.is_sure)
+        return tuple(islice(sure, count))
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a label and kind."""
@@ -247,8 +274,8 @@ class Effects:
         for one in found:
             losses = self.table["loss"].sel({GROUP: one.label}).to_numpy().tolist()
             table.add_row(one.label, *(f"{loss:.3g}" for loss in losses), one.push.in_words())
-        parts: list[RenderableType] = [Text(self._answer(found)), *([table] if found else [])]
-        return as_text(Group(*parts, *map(Text, self._remarks())))
+        parts: list[RenderableType] = [Text(self.answer()), *([table] if found else [])]
+        return as_text(Group(*parts, *map(Text, self.remarks())))
 
     def _repr_html_(self) -> str:
         rows = []
@@ -256,7 +283,26 @@ class Effects:
             losses = self.table["loss"].sel({GROUP: one.label}).to_numpy().tolist()
             rows.append((one.label, *(f"{loss:.3g}" for loss in losses), one.push.in_words()))
         heads = ("unit", *(IN_WORDS[kind] for kind in self.kinds), "shown")
-        return html_grid(self._answer(self.most()), heads, rows)
+        return html_grid(self.answer(), heads, rows)
+
+    def answer(self) -> str:
+        """Say which unit matters most, or that none does for sure."""
+        found = self.most(1)
+        has = "" if self.score == "divergence" else f" (of {self.free:.3g})"
+        if not found:
+            return f"None of {len(self.labels):,} units has an effect that is not noise, {IN_WORDS[self.kinds[0]]}."
+        return f"Unit {found[0].label} matters most: {found[0].sentence(has)}."
+
+    def remarks(self) -> list[str]:
+        """Say on what that was measured, and how many effects are no noise, a line each."""
+        number, many = len(self.most(None)), len(self.labels)
+        where = f" {IN_WORDS[self.kinds[0]]}"
+        lines = [f"  On {self.steps:,} steps{f'; targets: {self.targets}' if self.targets else ''}."]
+        if np.isfinite(self.table["low"].to_numpy()).any():
+            lines.append(f"  Of {many:,} units,{where}, {number:,} have an effect that is not noise (95 % intervals).")
+        else:
+            lines.append("  Too few steps for an interval: what is noise is not known.")
+        return [*lines, *(f"  {note}" for note in self.notes)]
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -278,19 +324,3 @@ class Effects:
         values[:, *at] = single.to_numpy()
         coords = {KIND: list(self.kinds), LAYER: layers, DIRECTION: directions, UNIT: units}
         return xr.DataArray(values, coords=coords, name=name, attrs={"units": self.unit})
-
-    def _answer(self, found: tuple[UnitEffect, ...]) -> str:
-        has = "" if self.score == "divergence" else f" (of {self.free:.3g})"
-        if not found:
-            return f"None of {len(self.labels):,} units has an effect that is not noise, {IN_WORDS[self.kinds[0]]}."
-        return f"Unit {found[0].label} matters most: {found[0].sentence(has)}."
-
-    def _remarks(self) -> list[str]:
-        number, many = len(self.most(None)), len(self.labels)
-        where = f" {IN_WORDS[self.kinds[0]]}"
-        lines = [f"  On {self.steps:,} steps{f'; targets: {self.targets}' if self.targets else ''}."]
-        if np.isfinite(self.table["low"].to_numpy()).any():
-            lines.append(f"  Of {many:,} units,{where}, {number:,} have an effect that is not noise (95 % intervals).")
-        else:
-            lines.append("  Too few steps for an interval: what is noise is not known.")
-        return [*lines, *(f"  {note}" for note in self.notes)]

@@ -1,14 +1,8 @@
-"""Many holds as one batch: each is a sequence of its own over the same input.
-
-A held gate is written as a hold of the equations, which any kernel that knows holds may run. Where a gate can be driven
-to its limits, a hold needs no such kernel: the layer gets one more input a case, which is 1 in the sequences of that
-case and 0 in all others, with weights so large that what it reaches is exactly 0 or 1. A cell is held at a value by
-starting there, with i = 0 and f = 1.
-"""
+"""Many holds as one batch: each is a sequence of its own over the same input."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,7 +11,6 @@ import xarray as xr
 from jaxtyping import Float
 
 from tallycell.effect.stretches import Stretch
-from tallycell.kernels import reference
 from tallycell.kernels.choice import lstm_forward
 from tallycell.kernels.interface import LayerInput
 from tallycell.memory import require_memory
@@ -25,7 +18,6 @@ from tallycell.names import (
     DIRECTION,
     DIRECTIONS,
     FEATURE,
-    GATES,
     LAYER,
     PROJECTION,
     SEQUENCE,
@@ -35,11 +27,10 @@ from tallycell.names import (
 )
 from tallycell.parameters import LayerParameters, LSTMParameters
 
-CASES = 16  # holds side by side: each costs an input, and fewer rows would leave the kernel's vectors idle
+CASES = 16  # holds side by side: the readout multiplies so many rows at once, and BLAS would divide more among threads
 ROWS = 128  # sequences of a batch: more do not run faster
 BUDGET = 256 << 20  # bytes of gates and states of a batch
 PIECE = 500  # steps that are run at once, where a state can be carried on
-BEYOND = 1e6  # a pre-activation at which a gate is at its limit, whatever else the gate reads
 
 # What a kind of hold holds, and at what; a cell's own mean where that is None.
 KINDS: Mapping[str, tuple[str, float | None]] = {
@@ -49,7 +40,6 @@ KINDS: Mapping[str, tuple[str, float | None]] = {
     "forgets_at_once": ("f", 0.0),
     "never_shown": ("o", 0.0),
 }
-_PUSHES = {("f", 1.0): {"f": 1}, ("f", 0.0): {"f": -1}, ("o", 0.0): {"o": -1}}  # which gates go to which of their ends
 
 
 @dataclass(frozen=True, order=True)
@@ -206,7 +196,7 @@ def run_in_pieces(free: FreeRun, stretches: Sequence[Stretch], cases: Sequence[C
 
 
 def _bytes_a_row(parameters: LSTMParameters, steps: int) -> int:
-    width = 2 * parameters.num_directions * parameters.output_size + parameters.input_size + CASES
+    width = 2 * parameters.num_directions * parameters.output_size + parameters.input_size
     return steps * (6 * parameters.num_directions * parameters.hidden_size + width) * parameters.dtype.itemsize
 
 
@@ -261,40 +251,10 @@ def _run_layer(
     time, stretches, cases, _ = x.shape
     h_0, c_0 = start
     values: dict[str, np.ndarray] = {}
-    kernel = lstm_forward
     if not np.isnan(held).all():
         by_row = np.tile(held, (stretches, 1))
-        if is_within_reach(layer):
-            layer, x = _with_holds_as_inputs(layer, x, held, letter)
-            c_0 = np.where(np.isnan(by_row), c_0, by_row) if letter == "c" else c_0
-        else:
-            values, kernel = {letter: np.broadcast_to(by_row, (time, *by_row.shape))}, reference.lstm_forward
-    read = LayerInput(
-        np.ascontiguousarray(x).reshape(time, stretches * cases, -1), h_0, c_0, reverse=reverse, held=values
-    )
+        values[letter] = np.broadcast_to(by_row, (time, *by_row.shape))
+    rows = np.ascontiguousarray(x).reshape(time, stretches * cases, -1)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is NaN in the score
-        steps = kernel(layer, read)
+        steps = lstm_forward(layer, LayerInput(rows, h_0, c_0, reverse=reverse, held=values))
     return steps.h.reshape(time, stretches, cases, -1), (steps.h_n, steps.c_n)
-
-
-def is_within_reach(layer: LayerParameters) -> bool:
-    """Whether the gates of a layer can be driven to exactly 0 and 1, each by itself."""
-    ends = layer.activations.gate(np.array([-BEYOND, BEYOND], layer.weight_ih.dtype))
-    return layer.forget_gate == "own" and layer.clip_pre is None and bool((ends == (0, 1)).all())
-
-
-def _with_holds_as_inputs(
-    layer: LayerParameters, x: Float[np.ndarray, "time stretch case feature"], held: Float[np.ndarray, "case unit"],
-    letter: str,
-) -> tuple[LayerParameters, Float[np.ndarray, "time stretch case feature+case"]]:  # fmt: skip
-    """Give the layer one more input a case, which holds what the case holds."""
-    cases, units = held.shape
-    weights = np.zeros((4, units, cases), layer.weight_ih.dtype)
-    k, unit = np.nonzero(~np.isnan(held))
-    # A cell stays where it starts.
-    ends = {"i": -1, "f": 1} if letter == "c" else _PUSHES[letter, float(held[k[0], unit[0]])]
-    for gate, end in ends.items():
-        weights[GATES.index(gate), unit, k] = end * BEYOND
-    marks = np.broadcast_to(np.eye(cases, dtype=x.dtype), (*x.shape[:3], cases))
-    wider = np.concatenate([layer.weight_ih, weights.reshape(4 * units, cases)], axis=1)
-    return replace(layer, weight_ih=wider), np.concatenate([x, marks], axis=-1)

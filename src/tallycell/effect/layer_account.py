@@ -109,7 +109,7 @@ def answer(layer: Passed, asked: Float[np.ndarray, "time hidden"]) -> Answer:
     """Say what each step answers for, when each h[t] is multiplied by what is asked of it and all is summed."""
     v, parameters = layer.values, layer.layer
     exposed = asked if parameters.weight_hr is None else asked @ parameters.weight_hr.astype(np.float64)
-    slope, at_zero = _secant(parameters.activations.hidden, v["c"], parameters.activations.hidden(v["c"]))
+    slope, at_zero = secant(parameters.activations.hidden, v["c"], parameters.activations.hidden(v["c"]))
     shown = exposed * v["o"]
     needed = _carried_back(shown * slope, v["f"])
     parts = {"write": _times(needed, v["i"] * v["g"])}
@@ -132,14 +132,18 @@ def carry(layer: Passed, asked_of_c: PerStep) -> Carried:
     if parameters.clip_pre is not None:
         unclipped = v["x"] @ of_x.T + recurrent + bias
         pre = np.where(np.abs(unclipped) > parameters.clip_pre, unclipped, pre)
-    slope, at_zero = _secant(parameters.activations.cell, pre, v["g"])
+    slope, at_zero = secant(parameters.activations.cell, pre, v["g"])
     written = _times(asked_of_c, v["i"])
     asked = written * slope
     return Carried(asked @ of_x, {"recurrent": asked * recurrent, "bias": asked * bias + written * at_zero})
 
 
-def _secant(squash: Activation, x: PerStep, y: PerStep) -> tuple[PerStep, float]:
+def secant(
+    squash: Activation, x: Float[np.ndarray, "*any"], y: Float[np.ndarray, "*any"]
+) -> tuple[Float[np.ndarray, "*any"], float]:  # fmt: skip
     """Give the slope from (0, value at 0) to (x, y), the derivative where x is 0, and the value at 0.
+
+    So y is the value at 0, and slope times x: a sum that is squashed is shared in proportion to its terms.
 
     Where the value at 0 is none, a difference from it is as good as the derivative only as far as it has digits.
     """

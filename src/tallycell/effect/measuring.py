@@ -15,7 +15,7 @@ from tallycell.effect.outputs import Readout, read_readout
 from tallycell.effect.pushing import Pushes
 from tallycell.effect.scores import Family, Score, family_of, mean_of, score_called
 from tallycell.effect.stretches import Sampling, Stretch, choose_stretches
-from tallycell.effect.targets import NEXT, Targets, read_targets
+from tallycell.effect.targets import NEXT, Targets, are_classes, read_targets
 from tallycell.errors import InputError
 from tallycell.input import Input
 from tallycell.loaders.loaded_model import LoadedModel
@@ -27,6 +27,11 @@ from tallycell.trace.inputs import read_model
 from tallycell.wording import listed, quoted
 
 DEFAULT_SCORES: dict[Family, str] = {"classes": "bits", "switches": "bits", "numbers": "nse"}
+H_STANDS_FOR_OUTPUTS = "No linear layer behind the LSTM is known: h of its last layer stands for the outputs."
+TAKEN_FOR_CLASSES = (
+    "The model does not say what its outputs are; since a target is the number of one of them, they are taken for the "
+    "scores of classes, before a softmax."
+)
 Scorer = str | Callable[..., float] | None
 USUAL = Sampling()
 
@@ -52,8 +57,9 @@ def measure_effects(
     targets
         What the outputs should be at each step, NaN where nothing is known: (time,) or (sequence, time), by labels or
         by position as in :func:`tallycell.read_units`; names or numbers of classes; one class, for all steps. Of
-        several outputs one: ``{name: values}``; of numbers, the name of a quantity of the input. If None, of a language
-        model that names its outputs, the next symbol.
+        several outputs one: ``{name: values}``; of numbers, the name of a quantity of the input. Where the model does
+        not say what its outputs are, one whole number a step is the number of a class. If None, of a language model
+        that names its outputs, the next symbol.
     kinds
         How units are held: ``"zero"`` and ``"mean"`` (the cell at 0, at its mean in the free run), ``"never_forgets"``
         (f = 1), ``"forgets_at_once"`` (f = 0), ``"never_shown"`` (o = 0).
@@ -90,6 +96,8 @@ def measure_effects(
     trace = record_trace(model, given, record=Record(("x", "h", "c")))
     free = FreeRun.of(readout.parameters, trace)
     family = family_of(readout)
+    if family == "numbers" and are_classes(targets, readout):
+        family, notes = "classes", (*notes, TAKEN_FOR_CLASSES)
     wanted = read_targets(targets, given, trace, readout, family)
     chosen_steps = choose_stretches(free.lengths, sampling, both=readout.parameters.bidirectional)
     stretches = tuple(sorted(chosen_steps, key=lambda one: one.shape))
@@ -98,7 +106,7 @@ def measure_effects(
         readout, family, free, wanted, named, stretches, sampling, _scale(model, wanted), callable(score)
     )  # fmt: skip
     # Where h stands for the outputs, there is nothing that a unit could push.
-    pushes = None if notes else Pushes(readout, cases, centred=family == "classes")
+    pushes = None if H_STANDS_FOR_OUTPUTS in notes else Pushes(readout, cases, centred=family == "classes")
     return _answer(question, cases, chosen, pushes, (*notes, *_say_sampled(free, stretches)))
 
 
@@ -156,16 +164,15 @@ def _kinds(kinds: Iterable[str]) -> tuple[str, ...]:
 def _readout_of(model: object, path: str | None) -> tuple[Readout, tuple[str, ...]]:
     """Give the linear layer of a model; where none is known, one that gives out h as it is, and a note."""
     has_one = isinstance(model, Recogniser) or (
-        isinstance(model, LoadedModel) and (model.recogniser is not None or model.head is not None)
+        isinstance(model, LoadedModel)
+        and (model.recogniser is not None or model.head is not None or path in model.heads)
     )
     if has_one:
-        readout = read_readout(model)
-        readout.require_input_for(path)
-        return readout, ()
+        return read_readout(model, path), ()
     parameters = read_model(model, path).parameters
     width = parameters.output_size * parameters.num_directions
-    note = "No linear layer behind the LSTM is known: h of its last layer stands for the outputs."
-    return Readout(path or "", parameters, np.eye(width, dtype=parameters.dtype), np.zeros(width)), (note,)
+    readout = Readout(path or "", parameters, np.eye(width, dtype=parameters.dtype), np.zeros(width))
+    return readout, (H_STANDS_FOR_OUTPUTS,)
 
 
 def _cases(units: Iterable[Any] | None, parameters: LSTMParameters) -> list[Case]:

@@ -7,7 +7,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from tallycell.activations import Activation
 from tallycell.activations import activation as activation_called
+from tallycell.effect.layer_account import secant
 from tallycell.errors import InputError
 from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.memory import require_memory
@@ -20,12 +22,13 @@ from tallycell.wording import listed, quoted
 
 OUTPUT = "output"
 _MERGED = ("sum", "ave", "mul")  # the ways of Keras to make one h of two directions; else they lie side by side
+_AS_IT_IS = activation_called("identity")
 _OF_DECISION = {"argmax": "softmax", "threshold": "sigmoid"}
 
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """The linear layer behind an LSTM: ``weight @ h + bias``, with h of the last layer.
+    """The linear layer behind an LSTM: ``weight @ shown(h) + bias``, with h of the last layer.
 
     Attributes
     ----------
@@ -42,6 +45,8 @@ class Readout:
         What is behind it, in the words of the file; None for nothing, or where the file does not tell.
     merge
         How two directions become one h: ``"sum"``, ``"ave"`` or ``"mul"``; else they lie side by side.
+    shown
+        What is made of each number of that h before it is weighed; mostly it is taken as it is.
     """
 
     lstm: str
@@ -51,6 +56,7 @@ class Readout:
     names: tuple[str, ...] | None = None
     activation: str | None = None
     merge: str | None = None
+    shown: Activation = _AS_IT_IS
 
     def __len__(self) -> int:
         """Give the number of outputs."""
@@ -58,6 +64,11 @@ class Readout:
 
     def logits(self, h: Float[np.ndarray, "direction *batch hidden"]) -> Float[np.ndarray, "*batch output"]:
         """Give the outputs before the activation, of h of the last layer by direction."""
+        return self.logits_of_read(self.joined(h))
+
+    def joined(self, h: Float[np.ndarray, "direction *batch hidden"]) -> Float[np.ndarray, "*batch hidden"]:
+        """Give the h that is shown to the layer, of h by direction."""
+        read: np.ndarray
         match self.merge:
             case "sum":
                 read = h.sum(0)
@@ -67,13 +78,18 @@ class Readout:
                 read = h.prod(0)
             case _:
                 read = np.concatenate(list(h), axis=-1)
-        return self.logits_of_read(read)
+        return read
 
     def logits_of_read(self, read: Float[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch output"]:
-        """Give the outputs before the activation, of what the layer reads: the directions joined."""
-        with np.errstate(invalid="ignore"):  # NaN beyond a sequence's length stays NaN
-            logits: np.ndarray = read @ self.weight.T + self.bias
+        """Give the outputs before the activation, of the h that is shown to the layer: the directions joined."""
+        logits: np.ndarray = self.weighed(self.shown(read)) + self.bias
         return logits
+
+    def weighed(self, shown: Float[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch output"]:
+        """Give what the outputs have of what is shown to the layer: linear, without the bias."""
+        with np.errstate(invalid="ignore"):  # NaN beyond a sequence's length stays NaN
+            weighed: np.ndarray = shown @ self.weight.T
+        return weighed
 
     def require_input_for(self, path: str | None) -> None:
         """Refuse an input that was opened for another LSTM than the one whose h is read.
@@ -121,32 +137,43 @@ class Readout:
         """Name of an output in quotes, or its number: fit for a sentence."""
         return f"output {number}" if self.names is None else quoted(self.names[number])
 
+    def at_zero(self, number: int) -> float:
+        """Give an output of an h that is 0: the bias, and what is shown of 0."""
+        return float(self.logits_of_read(np.zeros(self.weight.shape[1]))[number])
+
     def coefficients(
         self, number: int, h: Float[np.ndarray, "direction hidden"]
     ) -> Float[np.ndarray, "direction hidden"]:
-        """Give by what each h is multiplied to make an output: its weights, by direction.
+        """Give by what each h is multiplied to make an output, beside what an h of 0 makes: by direction.
 
-        Where Keras multiplies the directions, each has half of their product: its weight is half of the other's h.
+        These are the weights. Where a function stands before the layer, the weight of an h times the slope of its
+        secant: ``weight * (shown(h) - shown(0)) / h``. So what a unit gives to the output is exact, and what is in
+        that h has its share in proportion. Where Keras multiplies the directions, each has half of their product: its
+        weight is half of the other's h.
         """
-        weight = np.array(self.weight[number], np.float64)
+        joined = self.joined(h)
+        slope, _ = secant(self.shown, joined, self.shown(joined))
+        weight = np.array(self.weight[number], np.float64) * slope
         match self.merge:
             case "sum":
                 return np.stack([weight] * len(h))
             case "ave":
                 return np.stack([weight / len(h)] * len(h))
             case "mul":
-                return np.multiply(weight, h[::-1] / 2)
+                return np.asarray(weight * h[::-1] / 2)
             case _:
                 return np.reshape(weight, (len(h), -1))
 
 
-def read_readout(model: object) -> Readout:
+def read_readout(model: object, lstm: str | None = None) -> Readout:
     """Find the linear layer that reads the last LSTM of a model.
 
     Parameters
     ----------
     model
         What :func:`tallycell.load` gave, or a recogniser.
+    lstm
+        Path of the LSTM, where branches of the model have their own, each with its layer; None where there is one.
 
     Raises
     ------
@@ -162,7 +189,9 @@ def read_readout(model: object) -> Readout:
     (0, 'sigmoid')
     """
     if isinstance(model, LoadedModel):
-        found = _of_loaded(model) if model.recogniser is None else _of_recogniser(model.recogniser, next(iter(model)))
+        found = (
+            _of_loaded(model, lstm) if model.recogniser is None else _of_recogniser(model.recogniser, next(iter(model)))
+        )
     elif isinstance(model, Recogniser):
         found = _of_recogniser(model, "")
     else:
@@ -170,6 +199,7 @@ def read_readout(model: object) -> Readout:
             f"a {type(model).__name__} has no outputs that tallycell knows of; give a Recogniser, or what "
             "tallycell.load gives of a whole model (of a module of torch: tallycell.load(module))"
         )
+    found.require_input_for(lstm)
     return found
 
 
@@ -180,14 +210,23 @@ def _of_recogniser(network: Recogniser, path: str) -> Readout:
     )  # fmt: skip
 
 
-def _of_loaded(model: LoadedModel) -> Readout:
-    if model.head is None:
+def _of_loaded(model: LoadedModel, lstm: str | None) -> Readout:
+    path = list(model)[-1] if model.head is not None else lstm
+    if path is None and len(model.heads) == 1:
+        path = next(iter(model.heads))
+    if path is None and model.heads:
         raise InputError(
-            f"{model.source} has no outputs that tallycell knows of: no linear layer that reads the last LSTM was "
+            f"{model.source} has outputs behind several LSTMs, of which each run takes one, at "
+            f"{listed(model.heads)}; say which with lstm, or give the input as tallycell.open_audio makes it"
+        )
+    head = None if path is None else model.head_of(path)
+    if head is None or path is None:
+        at = "the last LSTM" if path is None else f"the LSTM at {quoted(path)}"
+        raise InputError(
+            f"{model.source} has no outputs that tallycell knows of: no linear layer that reads {at} was "
             "found, or several were; give yours: dataclasses.replace(model, head=Head(weight, bias))"
         )
-    path = list(model)[-1]
-    parameters, merge, weight = model.stacks[path], model.places[path].merge, np.asarray(model.head.weight)
+    parameters, merge, weight = model.stacks[path], model.places[path].merge, np.asarray(head.weight)
     directions = 1 if merge in _MERGED else parameters.num_directions
     if weight.ndim != 2 or not len(weight) or weight.shape[1] != parameters.output_size * directions:
         raise InputError(
@@ -195,14 +234,15 @@ def _of_loaded(model: LoadedModel) -> Readout:
             f"{parameters.output_size * directions} numbers a step; expected (outputs, "
             f"{parameters.output_size * directions}): something stands between, or the head reads another LSTM"
         )
-    bias = np.zeros(len(weight), weight.dtype) if model.head.bias is None else np.asarray(model.head.bias)
+    bias = np.zeros(len(weight), weight.dtype) if head.bias is None else np.asarray(head.bias)
     if bias.shape != weight.shape[:1]:
         raise InputError(f"the head of {model.source} has a bias of shape {bias.shape}, expected {weight.shape[:1]}")
     names = model.vocabulary if model.vocabulary is not None and len(model.vocabulary) == len(weight) else None
-    return Readout(path, parameters, weight, bias, names, model.head.activation, merge if merge in _MERGED else None)
+    merged = merge if merge in _MERGED else None
+    return Readout(path, parameters, weight, bias, names, head.activation, merged, head.shown)
 
 
-def outputs(model: object, trace: Any, *, activation: bool | str = False) -> xr.DataArray:
+def outputs(model: object, trace: Any, *, activation: bool | str = False, lstm: str | None = None) -> xr.DataArray:
     """Give what a model says at each step, from a trace of its LSTM.
 
     Parameters
@@ -212,11 +252,13 @@ def outputs(model: object, trace: Any, *, activation: bool | str = False) -> xr.
     trace
         A trace of its last LSTM, with h of all units of the last layer; or that h alone, as a ``DataArray`` with the
         dimensions of a trace. An array or tensor is what the head reads, (time, hidden) or (sequence, time, hidden):
-        both directions joined.
+        both directions joined, before what is shown of it.
     activation
         False for the outputs as the linear layer gives them; True for what the model's own activation makes of them:
         that of the head, for a recogniser softmax (``"argmax"``) or sigmoid (``"threshold"``). Or the name of one:
         ``"softmax"``, ``"log_softmax"``, or as :func:`tallycell.activation` knows it.
+    lstm
+        Path of the LSTM whose trace it is, where branches of a model have their own (ONNX).
 
     Returns
     -------
@@ -246,7 +288,7 @@ def outputs(model: object, trace: Any, *, activation: bool | str = False) -> xr.
     >>> dict(said.sizes), said.output.values.tolist()
     ({'sequence': 1, 'time': 4, 'output': 1}, ['yes'])
     """
-    readout = read_readout(model)
+    readout = read_readout(model, lstm)
     squash = _squashing(readout, activation)
     labels: dict[str, Any]
     if isinstance(trace, xr.Dataset | xr.DataArray):

@@ -44,10 +44,12 @@ class Pushes:
             return
         h = free.measured(stretches)[:, ran.steps]
         cells = [self._cases[numbers[k]][0] for k in chosen]
-        shown = np.stack([h[cell.direction, ..., cell.unit] for cell in cells], axis=-1)  # (time, stretch, case)
-        # The readout is linear, so that what is weighed and summed may be h instead of the outputs.
-        moved = np.einsum("tsk,dtsh->kdh", shown, h) - np.einsum("tsk,dtskh->kdh", shown, ran.h[:, :, :, chosen])
-        lost = self._readout.logits(moved.swapaxes(0, 1).astype(np.float64)) - self._readout.bias
+        show = self._readout.shown
+        shown = show(np.stack([h[cell.direction, ..., cell.unit] for cell in cells], axis=-1))  # (time, stretch, case)
+        # What follows is linear, so that what is weighed and summed may be what is shown instead of the outputs.
+        free_h, held = (show(self._readout.joined(one)) for one in (h, ran.h[:, :, :, chosen]))
+        moved = np.einsum("tsk,tsh->kh", shown, free_h) - np.einsum("tsk,tskh->kh", shown, held)
+        lost = self._readout.weighed(moved.astype(np.float64))
         numbers_of = [numbers[k] for k in chosen]
         self._changes[numbers_of] += lost
         self._shown[numbers_of] += shown.sum((0, 1), dtype=np.float64)
@@ -62,7 +64,8 @@ class Pushes:
         measured, weights = side * self._changes[number], side * self._weights(number)
         if self._centred:
             measured, weights = measured - measured.mean(), weights - weights.mean()
-        return Push(self._agreed(measured, weights), self._agreed(-measured, -weights), both_ways)
+        named = self._readout.names is not None
+        return Push(self._agreed(measured, weights), self._agreed(-measured, -weights), both_ways, named)
 
     def _weights(self, number: int) -> Float[np.ndarray, " output"]:
         cell = self._cases[number][0]
@@ -79,6 +82,6 @@ class Pushes:
         ]
         both = sorted(foremost[0] & foremost[1], key=lambda k: -measured[k])
         names = self._readout.names or (
-            ["output"] if len(weights) == 1 else [f"output {k}" for k in range(len(weights))]
+            ["the output"] if len(weights) == 1 else [f"output {k}" for k in range(len(weights))]
         )
         return tuple(names[k] for k in both)

@@ -80,6 +80,26 @@ def read_targets(targets: Any, given: object, trace: xr.Dataset, readout: Readou
     return _of_values(targets, trace, readout, family)
 
 
+def are_classes(targets: Any, readout: Readout) -> bool:
+    """Whether targets can only be classes: of several outputs, whose meaning no file tells, one whole number a step.
+
+    Examples
+    --------
+    >>> from tallycell.parameters import LSTMParameters
+    >>> lstm = LSTMParameters({"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))})
+    >>> tagger = Readout("", lstm, np.ones((3, 2)), np.zeros(3))
+    >>> are_classes([0, 2, np.nan, 1], tagger), are_classes([0.5, 2.0], tagger), are_classes([0, 3], tagger)
+    (True, False, False)
+    """
+    if len(readout) < 2 or readout.activation is not None or np.ndim(targets) not in (1, 2):
+        return False
+    values = np.asarray(targets)
+    if values.dtype.kind not in "fiu" or values.shape[-1] == len(readout):
+        return False
+    known = values[~np.isnan(values)]
+    return bool(known.size and ((known >= 0) & (known < len(readout)) & (known % 1 == 0)).all())
+
+
 def _next_symbols(given: object, trace: xr.Dataset, readout: Readout, family: Family) -> Targets:
     """Give the number of the next symbol, where a model reads forward and chooses of a vocabulary that has them all."""
     tokens = given.tokens if isinstance(given, Input) else None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tallycell.activations import Activation, activation
 from tallycell.errors import InputError
 from tallycell.html_table import html_table
 from tallycell.parameters import LSTMParameters
@@ -18,6 +19,7 @@ from tallycell.scaling import Scaling
 from tallycell.wording import MOST_LISTED, listed, quoted, shown
 
 _MOST_OF_A_NAME = 60  # characters that a repr shows
+_AS_IT_IS = activation("identity")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The linear layer that reads h: ``activation(weight @ h + bias)``.
+    """The linear layer that reads h: ``activation(weight @ shown(h) + bias)``.
 
     Attributes
     ----------
@@ -63,11 +65,19 @@ class Head:
         (output, hidden) and (output,).
     activation
         As the file names it; None for none, or where the file does not tell.
+    shown
+        What is made of each number of h before the layer reads it: ``relu`` in silero-vad.
+
+    Examples
+    --------
+    >>> Head(np.ones((1, 2)), shown=activation("relu")).shown(np.array([0.5, -0.5]))
+    array([0.5, 0. ])
     """
 
     weight: Float[np.ndarray, "output hidden"]
     bias: Float[np.ndarray, " output"] | None = None
     activation: str | None = None
+    shown: Activation = _AS_IT_IS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,7 +101,7 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     vocabulary
         The symbols of the embedding or of the head, in order; None if the file does not tell.
     head
-        The linear layer behind the last LSTM; None if the file has none.
+        The linear layer behind the last LSTM; None if the file has none, or several of which each run takes one.
     features
         Names of what the first LSTM reads, in the order of its input vector; None if the file does not tell.
     static
@@ -104,6 +114,8 @@ class LoadedModel(Mapping[str, LSTMParameters]):
         Whether the stacks stand in the order in which they run.
     notes
         What of the file was not used and why, one sentence each.
+    heads
+        By path of the LSTM, the linear layer behind it, where each branch of the model has its own.
 
     Examples
     --------
@@ -132,10 +144,12 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     step: str | None = None
     in_order: bool = False
     notes: tuple[str, ...] = ()
+    heads: Mapping[str, Head] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         places = {path: self.places.get(path, Place()) for path in self.stacks}
-        for name, mapping in (("stacks", self.stacks), ("places", places), ("refused", self.refused)):
+        read_only = {"stacks": self.stacks, "places": places, "refused": self.refused, "heads": self.heads}
+        for name, mapping in read_only.items():
             object.__setattr__(self, name, MappingProxyType(dict(mapping)))
 
     @property
@@ -152,6 +166,20 @@ class LoadedModel(Mapping[str, LSTMParameters]):
                 f"{self.source} holds {len(self.stacks)} LSTMs, at {self.paths_in_words()}; choose one: model[path]"
             )
         return next(iter(self.stacks.values()))
+
+    def head_of(self, path: str) -> Head | None:
+        """Linear layer behind the LSTM at a path; None if there is none, or it is not known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> one = LSTMParameters({"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))})
+        >>> model = LoadedModel({"a": one, "b": one}, Path("m.onnx"), head=Head(np.ones((1, 2))))
+        >>> model.head_of("a"), model.head_of("b") is model.head
+        (None, True)
+        """
+        is_last = self.head is not None and path == list(self.stacks)[-1]
+        return self.head if is_last else self.heads.get(path)
 
     def paths_in_words(self) -> str:
         """Quote the paths of the LSTMs, with the case in which each runs: for an error that asks to choose one.
@@ -243,6 +271,8 @@ class LoadedModel(Mapping[str, LSTMParameters]):
             yield "vocabulary", f"{len(self.vocabulary):,} symbols: {listed(self.vocabulary)}"
         if self.head is not None:
             yield "head", f"{len(self.head.weight):,} outputs"
+        for path, head in islice(self.heads.items(), MOST_LISTED):
+            yield f"head of {path or '(root)'}", f"{len(head.weight):,} outputs"
         if self.features is not None:
             yield "features", listed(self.features)
         if self.step is not None:

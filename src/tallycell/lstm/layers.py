@@ -4,7 +4,7 @@ The kernel runs what is common; the torch operations run the rest and every othe
 log ``tallycell`` says so the first time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from tallycell.activations import activation
 from tallycell.kernels.cpu.slots import compiles
 from tallycell.lstm.activations import Choice
-from tallycell.lstm.operations import LayerTensors, join_steps, run_layer
+from tallycell.lstm.operations import Held, LayerTensors, join_steps, run_layer
 from tallycell.lstm.sequences import Order
 from tallycell.lstm.vector_ops import LayerFunction, PackedOnce, Plan, PlanText, Ran, Weights, run_forward
+from tallycell.names import PARAMETER_KINDS, parameter_name
 from tallycell.parameters import ForgetGate
 
 
@@ -45,6 +47,25 @@ class LayerSteps(NamedTuple):
     values: dict[str, Tensor]
     h_n: Tensor
     c_n: Tensor
+
+
+def options_of(lstm: nn.LSTM) -> Options:
+    """Give the options of an LSTM of ours, or those that every one of torch has."""
+    own: Callable[[], Options] | None = getattr(lstm, "_options", None)
+    if own is not None:
+        return own()
+    slots: tuple[Choice, Choice, Choice] = (activation("sigmoid"), activation("tanh"), activation("tanh"))
+    return Options((slots,) * (2 if lstm.bidirectional else 1), "own", False, bool(lstm.proj_size), None, None)
+
+
+def weights_of(lstm: nn.LSTM, layer: int, direction: int) -> dict[str, Tensor]:
+    """Weights of one layer and direction by kind; as attributes, so that those that are computed count too."""
+    there = {
+        "bias_ih": lstm.bias, "bias_hh": lstm.bias, "weight_hr": lstm.proj_size,
+        "weight_ch": getattr(lstm, "peepholes", False),
+    }  # fmt: skip
+    names = ((kind, parameter_name(kind, layer, direction)) for kind in PARAMETER_KINDS if there.get(kind, True))
+    return {kind: getattr(lstm, name) for kind, name in names}
 
 
 # ---- which path ------------------------------------------------------------------------------------------------------
@@ -145,12 +166,12 @@ def _views(ran: Ran, units: int, order: Order | None, *, keep: Iterable[str]) ->
 
 def run_as_operations(
     x: Float[Tensor, "*row feature"], layer: LayerTensors, state: tuple[Tensor, Tensor] | None,
-    *, batch_sizes: Sequence[int], reverse: bool, keep: Iterable[str],
+    *, batch_sizes: Sequence[int], reverse: bool, keep: Iterable[str], held: Held | None = None,
 ) -> LayerSteps:  # fmt: skip
-    """Run one layer in one direction as torch operations; as :func:`run_on_kernel`."""
+    """Run one layer in one direction as torch operations; as :func:`run_on_kernel`, with what is held."""
     if state is None:
         units, hidden = len(layer.weight_ih) // 4, layer.weight_hh.shape[1]
         state = (x.new_zeros(batch_sizes[0], hidden), x.new_zeros(batch_sizes[0], units))
-    steps, ends = run_layer(layer, x.flatten(0, -2), batch_sizes, state=state, reverse=reverse)
+    steps, ends = run_layer(layer, x.flatten(0, -2), batch_sizes, state=state, reverse=reverse, held=held)
     joined = {name: join_steps(steps, name) for name in {*keep, "h"}}
     return LayerSteps({name: rows.view(*x.shape[:-1], rows.shape[-1]) for name, rows in joined.items()}, *ends)

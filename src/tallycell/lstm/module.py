@@ -1,22 +1,23 @@
 """A stand-in for ``torch.nn.LSTM`` whose gates can be seen, with tallycell's superset of options."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tallycell.activations import Activation, activation
 from tallycell.errors import ActivationError, InputError, ParameterError
+from tallycell.kernels.hold import Hold
 from tallycell.lstm.activations import Choice, named_activation
 from tallycell.lstm.gates import Gates
+from tallycell.lstm.held import held_in_call, read_holds
 from tallycell.lstm.layers import Options
-from tallycell.lstm.runner import COMPUTED_IN, Runner
-from tallycell.lstm.sequences import Sequences, States
+from tallycell.lstm.sequences import States
+from tallycell.lstm.stack import run_stack
 from tallycell.names import PARAMETER_KINDS, STEP_VARIABLES, parameter_name
 from tallycell.parameters import Activations, ForgetGate, LSTMParameters
 
@@ -54,9 +55,10 @@ class LSTM(nn.LSTM):
     On the CPU a kernel of vector instructions runs it, in float32 or float64; bfloat16, float16 and autocast are
     computed in float32 and what is returned is rounded. Slower torch operations run what the kernel leaves out: other
     devices, forget gates that are not their own, peepholes, projections, bounds, a ``torch.nn.Module`` in a slot, a
-    user's activation that does not compile, second derivatives, and whatever follows single operations (functorch,
-    forward-mode derivatives, tracing, export to ONNX). A line in the log ``tallycell`` says so where it is a matter
-    of the LSTM or the device. Activations other than the usual ones run on the kernel once compiling them pays.
+    user's activation that does not compile, a layer in which something is held, second derivatives, and whatever
+    follows single operations (functorch, forward-mode derivatives, tracing, export to ONNX). A line in the log
+    ``tallycell`` says so where it is a matter of the LSTM or the device. Activations other than the usual ones run on
+    the kernel once compiling them pays.
 
     ``torch.export`` sees one opaque operation for each layer and direction; so does ``torch.compile`` where
     ``torch._dynamo.config.allow_rnn`` is set, without which torch leaves every kind of LSTM out of its graphs.
@@ -205,80 +207,44 @@ class LSTM(nn.LSTM):
         RuntimeError, ValueError
             As of ``torch.nn.LSTM``, if the input's features or dtype do not fit the weights.
         """
-        output, states, _ = self._run(input, hx, ())
+        output, states, _ = run_stack(self, input, hx)
         return output, states
 
-    def traced(self, x: Tensor | PackedSequence, hx: States | None = None) -> tuple[Any, States, Gates]:
+    def traced(
+        self, x: Tensor | PackedSequence, hx: States | None = None, *, hold: Hold | Iterable[Hold] = ()
+    ) -> tuple[Any, States, Gates]:
         """Run over whole sequences and keep every gate of every step, on the autograd graph.
 
         Parameters
         ----------
         x, hx
             As of :meth:`forward`.
+        hold
+            Gates or states to hold at a value, during steps of this input; they take part in all that follows. What is
+            held is a constant: no gradient goes through it to what it stands for. ``"mean"`` is that of the same
+            call in which nothing is held. A layer in which something is held runs as torch operations.
 
         Returns
         -------
         output, (h_n, c_n), gates
             What :meth:`forward` returns, and the :class:`Gates`.
 
+        Raises
+        ------
+        InputError
+            As of :meth:`forward`; or if a hold names what is not there, or does not fit the input.
+
         Examples
         --------
         >>> _, _, gates = LSTM(2, 3).traced(torch.zeros(4, 1, 2))
         >>> gates.i[0][0].mean().backward()
+        >>> _, (_, c), _ = LSTM(2, 3).traced(torch.zeros(4, 1, 2), hold=Hold("c", 0.5, units=[1]))
+        >>> c[0, 0, 1].item()
+        0.5
         """
-        output, states, kept = self._run(x, hx, STEP_VARIABLES)
+        held = held_in_call(self, x, hx, read_holds(hold))
+        output, states, kept = run_stack(self, x, hx, STEP_VARIABLES, held)
         return output, states, Gates(**{name: tuple(layers) for name, layers in kept.items()})
-
-    def _run(
-        self, given: Tensor | PackedSequence, hx: States | None, keep: Sequence[str]
-    ) -> tuple[Tensor | PackedSequence, States, dict[str, list[tuple[Tensor, ...]]]]:
-        sequences = Sequences.read(given, self.batch_first)
-        self._check(sequences.data)
-        states = sequences.read_states(hx, (self.proj_size or self.hidden_size, self.hidden_size), self._runs)
-        runner = Runner(self, sequences)
-        x, last, layers = sequences.data.to(runner.computes_in), [], []
-        for layer in range(self.num_layers):
-            directions = []
-            for direction in range(self._directions):
-                k = layer * self._directions + direction
-                state = None if states is None else (states[0][k], states[1][k])
-                directions.append(runner.run(x, state, layer, direction=direction, keep=keep))
-            last += directions
-            layers.append([steps.values for steps in directions])
-            x = directions[0].values["h"]
-            if len(directions) == 2:
-                x = torch.cat([x, directions[1].values["h"]], dim=-1)
-            if self.training and self.dropout and layer < self.num_layers - 1:
-                x = functional.dropout(x, self.dropout)
-        h_n, c_n = torch.stack([steps.h_n for steps in last]), torch.stack([steps.c_n for steps in last])
-        if x.dtype != sequences.data.dtype:  # a half precision, which was computed in float32
-            x, h_n, c_n = (values.to(sequences.data.dtype) for values in (x, h_n, c_n))
-            layers = [[{k: v.to(x.dtype) for k, v in values.items()} for values in layer] for layer in layers]
-        kept = {
-            name: [tuple([sequences.lay_out(values[name]) for values in layer]) for layer in layers] for name in keep
-        }
-        states = (sequences.lay_out_states(h_n), sequences.lay_out_states(c_n))
-        return sequences.lay_out_output(x), states, kept
-
-    @property
-    def _runs(self) -> int:
-        return self.num_layers * self._directions
-
-    def _check(self, x: Tensor) -> None:
-        """Refuse an input that does not fit the weights, in torch's words."""
-        if x.shape[-1] != self.input_size or x.dtype != self.weight_ih_l0.dtype:
-            self._update_flat_weights()  # torch's check looks at the dtype of these
-            self.check_input(x.flatten(0, -2), torch.tensor([1]))
-        if x.dtype not in COMPUTED_IN:
-            raise InputError(
-                f"got an input of dtype {x.dtype}; an LSTM computes in {', '.join(map(str, COMPUTED_IN))}: convert "
-                "the input and the weights to one of them"
-            )
-
-    def _weights(self, layer: int, direction: int) -> dict[str, Tensor]:
-        there = {"bias_ih": self.bias, "bias_hh": self.bias, "weight_hr": self.proj_size, "weight_ch": self.peepholes}
-        names = ((kind, parameter_name(kind, layer, direction)) for kind in PARAMETER_KINDS if there.get(kind, True))
-        return {kind: getattr(self, name) for kind, name in names}
 
     def _options(self) -> Options:
         slots = (tuple(self._slot(slot, direction) for slot in _SLOTS) for direction in range(self._directions))

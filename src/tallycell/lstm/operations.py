@@ -5,7 +5,7 @@ on. ``batch_sizes`` says how many sequences have each step. Sequences of equal l
 step, so there is one path for both, nothing is computed beyond a sequence's end, and no mask is needed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,9 @@ from tallycell.parameters import ForgetGate
 
 Batch = Float[Tensor, "sequence unit"]
 Rows = Float[Tensor, "row unit"]  # one row a step of a sequence, packed
+HoldStep = Callable[[str, Tensor], Tensor]  # what becomes of a gate or state, by its letter
+# By letter, NaN where a unit is free; one sequence where all are held at the same.
+Held = Mapping[str, Float[Tensor, "time sequence unit"]]
 
 
 class LayerTensors(NamedTuple):
@@ -53,7 +56,13 @@ def _clip(value: Tensor, bound: float | None) -> Tensor:
     return value if bound is None else value.clamp(-bound, bound)
 
 
-def lstm_step(layer: LayerTensors, from_input: Float[Tensor, "sequence gates"], h: Tensor, c: Batch) -> Step:
+def _leave(_: str, value: Tensor) -> Tensor:
+    return value
+
+
+def lstm_step(
+    layer: LayerTensors, from_input: Float[Tensor, "sequence gates"], h: Tensor, c: Batch, hold: HoldStep = _leave
+) -> Step:
     """One step from the states h and c; ``from_input`` is W x + b of the four gates."""
     pre = torch.addmm(from_input, h, layer.weight_hh.t())
     i_pre, f_pre, g_pre, o_pre = pre.chunk(4, dim=-1)
@@ -61,19 +70,20 @@ def lstm_step(layer: LayerTensors, from_input: Float[Tensor, "sequence gates"], 
         p_i, p_f, p_o = layer.weight_ch.chunk(3)
         i_pre, f_pre = i_pre + p_i * c, f_pre + p_f * c
 
-    i = layer.gate(_clip(i_pre, layer.clip_pre))
+    i = hold("i", layer.gate(_clip(i_pre, layer.clip_pre)))
     if layer.forget_gate == "own":
         f = layer.gate(_clip(f_pre, layer.clip_pre))
     else:
         f = 1 - i if layer.forget_gate == "coupled" else torch.ones_like(i)
-    g = layer.cell(_clip(g_pre, layer.clip_pre))
-    c = _clip(f * c + i * g, layer.clip_cell)
+    f = hold("f", f)
+    g = hold("g", layer.cell(_clip(g_pre, layer.clip_pre)))
+    c = hold("c", _clip(f * c + i * g, layer.clip_cell))
 
     if layer.weight_ch is not None:
         o_pre = o_pre + p_o * c
-    o = layer.gate(_clip(o_pre, layer.clip_pre))
+    o = hold("o", layer.gate(_clip(o_pre, layer.clip_pre)))
     exposed = o * layer.hidden(c)
-    h = exposed if layer.weight_hr is None else functional.linear(exposed, layer.weight_hr)
+    h = hold("h", exposed if layer.weight_hr is None else functional.linear(exposed, layer.weight_hr))
     return Step(i, f, g, o, c, h)
 
 
@@ -84,6 +94,7 @@ def run_layer(
     *,
     state: tuple[Tensor, Batch],
     reverse: bool,
+    held: Held | None = None,
 ) -> tuple[list[Step], tuple[Tensor, Batch]]:
     """Run one layer in one direction over whole sequences.
 
@@ -99,6 +110,9 @@ def run_layer(
         Initial h (sequence, hidden) and c (sequence, unit), in the order of packing.
     reverse
         Whether each sequence is read from its last step to its first.
+    held
+        Values that gates and states are held at, in the order of packing. They take no gradient, and let none through
+        to what they stand for.
 
     Returns
     -------
@@ -121,12 +135,24 @@ def run_layer(
             h, c = h[:now], c[:now]
         elif now > before:  # reverse: the shorter sequences begin
             h, c = torch.cat([h, h_0[before:now]]), torch.cat([c, c_0[before:now]])
-        steps[t] = lstm_step(layer, from_input[t], h, c)
+        steps[t] = lstm_step(layer, from_input[t], h, c, _hold_at(held, t, now) if held else _leave)
         h, c = steps[t].h, steps[t].c
     if ended:
         last_h, last_c = zip((h, c), *reversed(ended), strict=True)
         h, c = torch.cat(last_h), torch.cat(last_c)
     return steps, (h, c)
+
+
+def _hold_at(held: Held, t: int, sequences: int) -> HoldStep:
+    """Make what becomes of a value at time t: held where a value is given, free where that is NaN."""
+
+    def hold(letter: str, value: Tensor) -> Tensor:
+        if letter not in held:
+            return value
+        given = held[letter][t, :sequences]
+        return torch.where(given.isnan(), value, given)
+
+    return hold
 
 
 def join_steps(steps: Sequence[Step], variable: str) -> Rows:

@@ -4,11 +4,11 @@ import operator
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tallycell.kernels.choice import tell_once
 from tallycell.kernels.cpu.readiness import is_ready, note_time, prepare
@@ -16,18 +16,17 @@ from tallycell.lstm.activations import torch_function
 from tallycell.lstm.layers import (
     LayerSteps,
     Options,
+    options_of,
     run_as_operations,
     run_on_kernel,
     unsupported,
     watched,
+    weights_of,
 )
-from tallycell.lstm.operations import LayerTensors
+from tallycell.lstm.operations import Held, LayerTensors
 from tallycell.lstm.sequences import Order, Sequences
 from tallycell.lstm.vector_ops import PackedOnce, Plan, PlanText, form_of, make_plan
 from tallycell.parameters import Activations
-
-if TYPE_CHECKING:
-    from tallycell.lstm.module import LSTM
 
 COMPUTED_IN = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -45,7 +44,7 @@ class _Memory:
 
 
 # Beside the modules and not in them: what is copied, pickled or moved is the module alone.
-_memories: WeakKeyDictionary["LSTM", _Memory] = WeakKeyDictionary()
+_memories: WeakKeyDictionary[nn.LSTM, _Memory] = WeakKeyDictionary()
 
 _ATTRIBUTES = (
     "gate", "cell", "hidden", "gate_reverse", "cell_reverse", "hidden_reverse", "forget_gate", "peepholes", "clip_pre",
@@ -53,7 +52,7 @@ _ATTRIBUTES = (
 )  # fmt: skip
 
 
-def _memory_of(lstm: "LSTM") -> _Memory:
+def _memory_of(lstm: nn.LSTM) -> _Memory:
     attributes = tuple(map(lstm.__dict__.get, _ATTRIBUTES))
     memory = _memories.get(lstm)
     if memory is None or not all(map(operator.is_, attributes, memory.attributes)):
@@ -61,11 +60,11 @@ def _memory_of(lstm: "LSTM") -> _Memory:
     return memory
 
 
-def _plans_of(lstm: "LSTM", memory: _Memory, gradients: bool, packed: bool) -> Plans | None:
+def _plans_of(lstm: nn.LSTM, memory: _Memory, gradients: bool, packed: bool) -> Plans | None:
     """Plans of both directions, or None, with a line in the log, where the kernel cannot run the LSTM."""
     plans, key = memory.plans, (gradients, packed)
     if key not in plans:
-        options: Options = lstm._options()
+        options = options_of(lstm)
         reason = unsupported(options)
         if reason is None:
             slots = (Activations(*choices) for choices in options.slots)  # type: ignore[arg-type]
@@ -79,7 +78,7 @@ def _plans_of(lstm: "LSTM", memory: _Memory, gradients: bool, packed: bool) -> P
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _plan_texts(lstm: "LSTM", gradients: bool, packed: bool) -> tuple[str, ...] | None:
+def _plan_texts(lstm: nn.LSTM, gradients: bool, packed: bool) -> tuple[str, ...] | None:
     plans = _plans_of(lstm, _memory_of(lstm), gradients, packed)
     for plan in plans or ():
         for dtype in ("float32", "float64"):  # a program that is compiled is run often
@@ -88,11 +87,11 @@ def _plan_texts(lstm: "LSTM", gradients: bool, packed: bool) -> tuple[str, ...] 
 
 
 def _choose_path(
-    lstm: "LSTM", sequences: Sequences
+    lstm: nn.LSTM, sequences: Sequences
 ) -> tuple[tuple[Plan | PlanText, ...] | None, dict[tuple[int, int], PackedOnce]]:
     """Plans for the kernel, their texts where torch compiles, None for torch operations; and the packed weights."""
     x, packed = sequences.data, sequences.source is not None
-    if not lstm._kernel or watched():
+    if not getattr(lstm, "_kernel", True) or watched():
         return None, {}
     compiling = torch.compiler.is_compiling()
     if x.device.type != "cpu":
@@ -118,7 +117,7 @@ class Runner:
         Its input.
     """
 
-    def __init__(self, lstm: "LSTM", sequences: Sequences) -> None:
+    def __init__(self, lstm: nn.LSTM, sequences: Sequences) -> None:
         self._lstm = lstm
         self._sequences = sequences
         self._plans, self._packed = _choose_path(lstm, sequences)
@@ -131,10 +130,14 @@ class Runner:
         return given if self._plans is None or given == torch.float64 else torch.float32
 
     def run(
-        self, x: Tensor, state: tuple[Tensor, Tensor] | None, layer: int, *, direction: int, keep: Iterable[str]
-    ) -> LayerSteps:
-        """Run one layer in one direction; ``keep`` names what to give besides h."""
-        weights, plan, packed = self._lstm._weights(layer, direction), None, None
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None, layer: int, *, direction: int, keep: Iterable[str],
+        held: Held | None = None,
+    ) -> LayerSteps:  # fmt: skip
+        """Run one layer in one direction; ``keep`` names what to give besides h, ``held`` is what is held there."""
+        weights, plan, packed = weights_of(self._lstm, layer, direction), None, None
+        if held:
+            with torch.autocast(x.device.type, enabled=False):  # what is held is held to the last digit
+                return self._run_operations(x, state, weights, direction, keep=keep, held=held)
         if self._plans is not None:
             plan = self._plans[direction]
         if isinstance(plan, Plan):
@@ -156,12 +159,12 @@ class Runner:
 
     def _run_operations(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None, weights: dict[str, Tensor], direction: int,
-        *, keep: Iterable[str],
+        *, keep: Iterable[str], held: Held | None = None,
     ) -> LayerSteps:  # fmt: skip
-        layer = _on_graph(self._lstm._options(), weights, direction, x.dtype)
+        layer = _on_graph(options_of(self._lstm), weights, direction, x.dtype)
         state = None if state is None else (state[0].to(x.dtype), state[1].to(x.dtype))
         sizes = self._sequences.batch_sizes
-        return run_as_operations(x, layer, state, batch_sizes=sizes, reverse=direction == 1, keep=keep)
+        return run_as_operations(x, layer, state, batch_sizes=sizes, reverse=direction == 1, keep=keep, held=held)
 
 
 def _on_graph(options: Options, weights: dict[str, Tensor], direction: int, dtype: torch.dtype) -> LayerTensors:

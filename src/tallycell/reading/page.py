@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,13 +75,19 @@ def plain(text: str, glyphs: Glyphs) -> str:
     return text if glyphs is UNICODE else text.translate({ord("²"): "2", ord("≥"): ">=", ord("·"): ".", ord("±"): "+-"})
 
 
-def page_of(reading: "Reading", top: int = TOP, glyphs: Glyphs = UNICODE) -> RenderableType:
-    """Lay out a reading: saturation, the units that read best, roles, what is followed, memory, readability."""
+def page_of(
+    reading: "Reading", top: int = TOP, glyphs: Glyphs = UNICODE, first: Sequence[RenderableType] = ()
+) -> RenderableType:
+    """Lay out a reading: saturation, the units that read best, roles, what is followed, memory, readability.
+
+    ``first`` is what else there is to say of the units, and stands above all but a warning.
+    """
     if all(unit.role == "unknown" for unit in reading.units) and len({unit.sentence for unit in reading.units}) == 1:
         why = Text(f"  {reading.units[0].sentence}")
         return Group(_heading("What its units do"), why, "", *_saturation(reading, glyphs))
     sections = [
         _warning(reading),
+        first,
         _saturation(reading, glyphs),
         _units(reading, top, glyphs),
         _roles(reading),
@@ -92,9 +99,12 @@ def page_of(reading: "Reading", top: int = TOP, glyphs: Glyphs = UNICODE) -> Ren
     return Group(*parts[1:])
 
 
-def text_of(reading: "Reading", width: int = WIDTH, top: int = TOP, glyphs: Glyphs = UNICODE) -> str:
+def text_of(
+    reading: "Reading", width: int = WIDTH, top: int = TOP, glyphs: Glyphs = UNICODE,
+    first: Sequence[RenderableType] = (),
+) -> str:  # fmt: skip
     """Give the page as text."""
-    return plain(as_text(page_of(reading, top, glyphs), width), glyphs)
+    return plain(as_text(page_of(reading, top, glyphs, first), width), glyphs)
 
 
 def as_text(page: RenderableType, width: int = WIDTH) -> str:

@@ -96,8 +96,8 @@ def read_call(
     return Call(
         _array(read),
         np.full(read.shape[1], read.shape[0]) if lengths is None else lengths.numpy().astype(np.int64),
-        None if state is None else _states(state, is_single),
-        _states(last, is_single),
+        None if state is None else states_of(state, is_single),
+        states_of(last, is_single),
         _array(output),
         tuple(_array(lay_out(mask)[0]) for mask in masks),
         _TOLERANCES.get(str(output.dtype).removeprefix("torch."), 0.0),
@@ -113,7 +113,7 @@ def _array(tensor: "torch.Tensor") -> np.ndarray:
     return array
 
 
-def _states(pair: Sequence["torch.Tensor"], is_single: bool) -> tuple[np.ndarray, np.ndarray]:
+def states_of(pair: Sequence["torch.Tensor"], is_single: bool) -> tuple[np.ndarray, np.ndarray]:
     """Bring h and c to (layer * direction, sequence, size): a cell has one layer, a single sequence no dimension."""
     h, c = (_array(one) for one in pair)
     if is_single:

@@ -1,7 +1,7 @@
 """One LSTM of a model that runs: its calls become sequences, and the sequences a trace."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,14 @@ import numpy as np
 import xarray as xr
 
 from tallycell.errors import InputError, TallycellError
+from tallycell.kernels.hold import Hold
 from tallycell.loaders.torch.objects import module_parameters
 from tallycell.names import FEATURE, LAYER, PARAMETER_KINDS, SEQUENCE, STEP, TIME, parameter_name
 from tallycell.parameters import LSTMParameters
 from tallycell.trace.calls import Call, drops_inside, random_state, read_call
-from tallycell.trace.record import record_trace
+from tallycell.trace.held_forward import HeldCall, held_in
+from tallycell.trace.held_pieces import HeldPiece, are_alike, held_piece, holds_of, joined
+from tallycell.trace.record import _attrs, record_trace
 from tallycell.wording import one_line
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ class _Strand:
         Pieces, each one array a layer but the last.
     tolerance
         Of the least exact call.
+    held
+        What was held in each piece, by layer, direction and letter: (time, unit), NaN where a unit was free.
     """
 
     version: int
@@ -50,13 +55,24 @@ class _Strand:
     output: list[np.ndarray] = field(default_factory=list)
     kept: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     tolerance: float = 0.0
+    held: list[HeldPiece] = field(default_factory=list)
 
-    def add(self, call: Call, row: int) -> None:
+    @property
+    def length(self) -> int:
+        """Steps of the sequence."""
+        return sum(map(len, self.x))
+
+    def all_held(self) -> HeldPiece:
+        """Join what was held in each piece."""
+        return joined(self.held, [len(piece) for piece in self.x])
+
+    def add(self, call: Call, row: int, held: HeldCall | None) -> None:
         steps = slice(call.lengths[row])
         self.x.append(call.x[steps, row])
         self.output.append(call.output[steps, row])
         self.kept.append(tuple(mask[steps, row] for mask in call.kept))
         self.tolerance = max(self.tolerance, call.tolerance)
+        self.held.append(held_piece(held, row, call.lengths[row]))
 
 
 class Watched:
@@ -80,6 +96,7 @@ class Watched:
         self._ends: dict[tuple[int, bool, bytes], list[_Strand]] = {}
         self._weights: list[torch.Tensor] = []
         self._versions: list[LSTMParameters] = []
+        self._holds: list[Hold] = []
         self._random: torch.Tensor | None = None
         self._error: TallycellError | None = None
         self._trace: xr.Dataset | None = None
@@ -101,7 +118,8 @@ class Watched:
                     "call model.eval(), or run it on the CPU"
                 )
             self._note_weights()
-            self._note(read_call(module, (arguments, by_name), returned, self._random))
+            held = held_in(module)
+            self._note(read_call(module, (arguments, by_name), returned, self._random), held)
         except TallycellError as error:
             self._error = error
         except Exception as error:  # the model's own run goes on, whatever is odd about it
@@ -123,8 +141,11 @@ class Watched:
             groups: dict[tuple[int, bool], list[_Strand]] = {}
             for strand in self._strands:
                 groups.setdefault((strand.version, bool(strand.kept[0])), []).append(strand)
-            traces = [_trace_of(self._versions[version], strands) for (version, _), strands in groups.items()]
-            self._trace = traces[0] if len(traces) == 1 else _side_by_side(traces)
+            traces = [_trace_of_all(self._versions[version], strands) for (version, _), strands in groups.items()]
+            trace = traces[0] if len(traces) == 1 else _side_by_side(traces)
+            if self._holds:  # as they were asked for, where the traces have the values
+                trace = trace.assign_attrs(_attrs(self._versions[0], tuple(self._holds)))
+            self._trace = trace
         return self._trace
 
     def _note_weights(self) -> None:
@@ -135,20 +156,23 @@ class Watched:
         self._weights = [weight.detach().clone() for weight in now]
         self._versions.append(module_parameters(self.module)[0])
 
-    def _note(self, call: Call) -> None:
+    def _note(self, call: Call, held: HeldCall | None) -> None:
         """Add each row of a call to the sequence that it continues, or begin one."""
+        if held is not None:
+            self._holds += [hold for hold in held.holds if hold not in self._holds]
         initial = call.initial or tuple(np.zeros_like(state) for state in call.last)
         version, going = len(self._versions) - 1, []
         for row in range(len(call.lengths)):
             h_0, c_0 = (state[:, row] for state in initial)
             waiting = self._ends.get((version, bool(call.kept), _key(h_0, c_0)))
-            if waiting and (h_0.any() or c_0.any()):
+            # Zeros say nothing of where they came from, but where all is held at 0, zeros come out of every call.
+            if waiting and (h_0.any() or c_0.any() or (held is not None and held.goes_on)):
                 strand = next((one for one in waiting if one.row == row), waiting[0])
                 waiting.remove(strand)
             else:
                 strand = _Strand(version, self.calls - 1, row, h_0, c_0)
                 self._strands.append(strand)
-            strand.add(call, row)
+            strand.add(call, row, held)
             going.append(strand)
         if self._versions[version].bidirectional:
             return  # its second direction began at the end, so nothing can continue it
@@ -167,6 +191,21 @@ def _key(h: np.ndarray, c: np.ndarray) -> bytes:
     return h.tobytes() + c.tobytes()
 
 
+def _trace_of_all(parameters: LSTMParameters, strands: Sequence[_Strand]) -> xr.Dataset:
+    """Record sequences that ran with the same weights: those of one length together, where other values were held."""
+    if are_alike([strand.all_held() for strand in strands]):
+        return _trace_of(parameters, strands)
+    by_length: dict[int, list[int]] = {}
+    for number, strand in enumerate(strands):
+        by_length.setdefault(strand.length, []).append(number)
+    traces = [_trace_of(parameters, [strands[number] for number in some]) for some in by_length.values()]
+    if len(traces) == 1:
+        return traces[0]
+    order = np.argsort([number for some in by_length.values() for number in some])
+    whole = _side_by_side(traces)
+    return whole.isel({SEQUENCE: order}).assign_coords({SEQUENCE: whole[SEQUENCE].values})
+
+
 def _trace_of(parameters: LSTMParameters, strands: Sequence[_Strand]) -> xr.Dataset:
     """Record sequences that ran with the same weights, and hold h against what the module gave."""
     x = _padded([np.concatenate(strand.x) for strand in strands])
@@ -174,17 +213,18 @@ def _trace_of(parameters: LSTMParameters, strands: Sequence[_Strand]) -> xr.Data
         _padded([np.concatenate([piece[k] for piece in strand.kept]) for strand in strands])
         for k in range(len(strands[0].kept[0]))
     ]
-    lengths = [sum(map(len, strand.x)) for strand in strands]
+    lengths, holds = [strand.length for strand in strands], holds_of([strand.all_held() for strand in strands])
     labels = {"call": (SEQUENCE, [one.call for one in strands]), "row": (SEQUENCE, [one.row for one in strands])}
     named = partial(xr.DataArray, dims=(SEQUENCE, TIME, FEATURE), coords=labels)
     h_0, c_0 = (np.stack([getattr(one, name) for one in strands], axis=1) for name in ("h_0", "c_0"))
     if not kept:
-        trace = record_trace(parameters, named(x), (h_0, c_0), lengths=lengths)
+        trace = record_trace(parameters, named(x), (h_0, c_0), lengths=lengths, hold=holds)
     else:
         layers: list[xr.Dataset] = []
         for k in range(parameters.num_layers):
             own = slice(k * parameters.num_directions, (k + 1) * parameters.num_directions)
-            one = record_trace(_one_layer(parameters, k), named(x), (h_0[own], c_0[own]), lengths=lengths)
+            here = [replace(hold, layer=0) for hold in holds if hold.layer == k]
+            one = record_trace(_one_layer(parameters, k), named(x), (h_0[own], c_0[own]), lengths=lengths, hold=here)
             layers.append(one.assign_coords({LAYER: [k]}))
             x = _output(one) * kept[k] if k < len(kept) else x
         trace = _on_each_other(layers)

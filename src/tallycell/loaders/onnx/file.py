@@ -66,15 +66,17 @@ def load_onnx(path: Path) -> LoadedModel:
         }
         if not stacks:
             raise FormatError(_nothing(model, refused))
-        embedding, head = _around(found, constants)
+        embedding, heads = _around(found, constants)
     except RecursionError:
         raise FormatError(f"{path}: its graphs are nested or chained too deeply to be read") from None
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
     places = {name: one.place for name, one in found.items() if name in stacks}
+    is_one = list(heads) == list(stacks)[-1:]  # behind the very last LSTM: the head of the model
+    head = heads.popitem()[1] if is_one else None
     loaded = LoadedModel(
-        stacks, path, places=places, refused=refused, embedding=embedding, head=head, in_order=True
-    )  # fmt: skip
+        stacks, path, places=places, refused=refused, embedding=embedding, head=head, heads=heads, in_order=True
+    )
     return with_vocabulary(loaded, {one.key: one.value for one in model.proto.metadata_props})
 
 
@@ -87,18 +89,24 @@ def _nothing(model: OnnxModel, refused: dict[str, str]) -> str:
     return f"no LSTM in the model{seen}"
 
 
-def _around(found: dict[str, Found], constants: Constants) -> tuple[np.ndarray | None, Head | None]:
-    """Find what stands before the first LSTM and behind the last; None where branches make it more than one."""
+def _around(found: dict[str, Found], constants: Constants) -> tuple[np.ndarray | None, dict[str, Head]]:
+    """Find what stands before the first LSTM, None where branches make it more than one, and behind the last of each.
+
+    The last LSTM is that of each graph: branches have their own.
+    """
     sites = [site for one in found.values() for site in one.sites]
-    if not sites or any(site.scope is not sites[0].scope for site in sites):
-        return None, None
-    first, last = (next(iter(ones)) for ones in (found.values(), reversed(found.values())))
-    embedding = head = None
-    if isinstance(first.parameters, LSTMParameters):
-        embedding = find_embedding(first.sites[0].scope, first.sites[0].x, constants, first.parameters.input_size)
-    if isinstance(last.parameters, LSTMParameters):
-        site = last.sites[-1]
-        outputs = site.step[:1] if site.step else site.node.output[:2]
-        hidden = last.parameters.output_size * last.parameters.num_directions
-        head = find_head(site.scope, tuple(outputs), constants, hidden)
-    return embedding, head
+    embedding = None
+    if sites and all(site.scope is sites[0].scope for site in sites):
+        first = next(iter(found.values())).parameters
+        if isinstance(first, LSTMParameters):
+            embedding = find_embedding(sites[0].scope, sites[0].x, constants, first.input_size)
+    last = {id(one.sites[-1].scope): (name, one) for name, one in found.items() if one.sites}
+    heads: dict[str, Head] = {}
+    for name, one in last.values():
+        if isinstance(one.parameters, LSTMParameters):
+            site = one.sites[-1]
+            outputs = site.step[:1] if site.step else site.node.output[:2]
+            hidden = one.parameters.output_size * one.parameters.num_directions
+            head = find_head(site.scope, tuple(outputs), constants, hidden)
+            heads |= {} if head is None else {name: head}
+    return embedding, heads

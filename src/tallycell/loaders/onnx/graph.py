@@ -79,6 +79,20 @@ class Scope:
                 found[id(node)] = {name: Scope(graph, self, (node, name)) for name, graph in held}
         return found
 
+    @cached_property
+    def readers(self) -> "dict[str, list[tuple[Scope, NodeProto]]]":
+        """By name of a value, the nodes that read it, here and in the graphs that nodes of this one hold."""
+        found: dict[str, list[tuple[Scope, NodeProto]]] = {}
+        for node in self.nodes:
+            for name in filter(None, dict.fromkeys(node.input)):
+                found.setdefault(name, []).append((self, node))
+            for held in self.inner.get(id(node), {}).values():
+                own = held.makers.keys() | held.initialisers.keys() | held.inputs
+                for name, nodes in held.readers.items():
+                    if name not in own:
+                        found.setdefault(name, []).extend(nodes)
+        return found
+
     def home(self, name: str) -> "Scope | None":
         """Graph that defines a name: this one, or one around it."""
         scope: Scope | None = self

@@ -23,7 +23,8 @@ from tallycell.wording import quoted, shown
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-OPERATORS = ("LSTM", "com.microsoft.DynamicQuantizeLSTM")
+QUANTISED = "DynamicQuantizeLSTM"
+OPERATORS = ("LSTM", f"com.microsoft.{QUANTISED}")
 LAYOUT = Layout("iofg")  # ONNX calls g "c"
 
 # Constants of each activation: what ONNX Runtime takes where they are missing.

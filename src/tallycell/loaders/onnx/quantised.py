@@ -13,13 +13,11 @@ from jaxtyping import Float
 
 from tallycell.equations import lstm_step
 from tallycell.errors import InputError
-from tallycell.loaders.onnx.operator import LAYOUT, Quantised, quantised_weights
+from tallycell.loaders.onnx.operator import LAYOUT, QUANTISED, Quantised, quantised_weights
 from tallycell.loaders.onnx.sites import open_lstms
 from tallycell.names import GATES
 from tallycell.parameters import LayerParameters, LSTMParameters
 from tallycell.wording import listed, quoted
-
-_OPERATOR = "DynamicQuantizeLSTM"
 
 
 def run_quantised(
@@ -57,8 +55,8 @@ def run_quantised(
     """
     _, constants, found = open_lstms(Path(path))
     one = found.get(lstm)
-    if one is None or one.place.operator != _OPERATOR or not isinstance(one.parameters, LSTMParameters):
-        names = listed(name for name, each in found.items() if each.place.operator == _OPERATOR)
+    if one is None or one.place.operator != QUANTISED or not isinstance(one.parameters, LSTMParameters):
+        names = listed(name for name, each in found.items() if each.place.operator == QUANTISED)
         raise InputError(f"no quantised LSTM at {quoted(lstm)}; {path} has them at {names}")
     weights, _ = quantised_weights(one.sites[0].scope, one.sites[0].node, constants)
     parameters = one.parameters

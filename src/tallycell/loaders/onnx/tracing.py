@@ -1,10 +1,12 @@
 """Following values through an ONNX graph: where a state comes from, what stands before and behind the LSTMs."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from tallycell.activations import Activation, activation
 from tallycell.loaders.loaded_model import Head
 from tallycell.loaders.onnx.constants import Constants
 from tallycell.loaders.onnx.graph import Scope, attributes_of, input_of, operator_of, output_of
@@ -18,6 +20,19 @@ _REARRANGING = (
     "Unsqueeze",
 )  # fmt: skip
 _SQUASHING = ("Relu", "Sigmoid", "Softmax", "LogSoftmax", "Softplus", "Tanh")
+# Functions of one number, with their constants as ONNX has them where a node has none.
+_ELEMENTWISE: Mapping[str, Mapping[str, float]] = {
+    "Elu": {"alpha": 1.0},
+    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "LeakyRelu": {"alpha": 0.01},
+    "Relu": {},
+    "Sigmoid": {},
+    "Softplus": {},
+    "Softsign": {},
+    "Tanh": {},
+}
+_AS_IT_IS = activation("identity")
+_MOST_FOLLOWED = 100  # nodes behind a linear layer
 
 
 class Tracing:
@@ -105,7 +120,10 @@ def _as_float(table: np.ndarray, dequantise: tuple[np.ndarray, np.ndarray] | Non
 
 
 def find_head(scope: Scope, names: Sequence[str], constants: Constants, hidden: int) -> Head | None:
-    """Linear layer that reads the output of an LSTM; None if there is none, or more than one.
+    """Linear layer that reads the output of an LSTM, or what one function makes of each of its numbers.
+
+    It may stand in another graph: in the branch of an If that reads the output, or behind the If around it. A
+    convolution whose kernel has one step is a linear layer.
 
     Parameters
     ----------
@@ -115,52 +133,100 @@ def find_head(scope: Scope, names: Sequence[str], constants: Constants, hidden: 
         Of the model.
     hidden
         Size of h, both directions together.
+
+    Returns
+    -------
+    Head or None
+        None if there is none, or more than one.
     """
     found: Head | None = None
-    seen: set[str] = set()
-    left = [name for name in names if name]
+    seen: set[tuple[int, str]] = set()
+    left = [(scope, name, _AS_IT_IS) for name in names if name]
     while left:
-        name = left.pop()
-        if name in seen:
+        scope, name, shown = left.pop()
+        if not name or (id(scope), name) in seen:
             continue
-        seen.add(name)
-        for node in scope.users.get(name, ()):
+        seen.add((id(scope), name))
+        left += [(outer, output, shown) for outer, output in _out_of_branch(scope, name)]
+        for place, node in scope.readers.get(name, ()):
             if input_of(node, 0) != name:
                 continue
-            if operator_of(node) in _REARRANGING:
-                left += filter(None, node.output[:1])
-            elif operator_of(node) in ("Gemm", "MatMul"):
-                head = _linear(scope, node, constants, hidden)
+            operator = operator_of(node)
+            if operator in _REARRANGING:
+                left.append((place, output_of(node, 0), shown))
+            elif operator in _ELEMENTWISE and shown == _AS_IT_IS:
+                left.append((place, output_of(node, 0), _elementwise(node)))
+            elif operator in ("Gemm", "MatMul", "Conv"):
+                head = _linear(place, node, constants, hidden)
                 if head is not None and found is not None:
                     return None
-                found = found or head
+                found = found or (head and replace(head, shown=shown))
     return found
+
+
+def _out_of_branch(scope: Scope, name: str) -> "Iterator[tuple[Scope, str]]":
+    """Give what an If around a graph makes of one of its outputs, with the graph that holds it."""
+    if scope.holder is None or scope.outer is None or operator_of(scope.holder[0]) != "If":
+        return
+    for k, output in enumerate(scope.graph.output):
+        if output.name == name:
+            yield scope.outer, output_of(scope.holder[0], k)
+
+
+def _elementwise(node: "NodeProto") -> Activation:
+    attributes = attributes_of(node)
+    usual = _ELEMENTWISE[operator_of(node)]
+    return activation(operator_of(node), **{name: attributes.get(name, value) for name, value in usual.items()})
 
 
 def _linear(scope: Scope, node: "NodeProto", constants: Constants, hidden: int) -> Head | None:
     weight = constants.array(scope, input_of(node, 1))
-    if weight is None or weight.ndim != 2 or weight.dtype.kind != "f":
+    if weight is None or weight.dtype.kind != "f":
         return None
     attributes, end = attributes_of(node), output_of(node, 0)
-    if operator_of(node) == "Gemm":
+    bias = constants.array(scope, input_of(node, 2)) if input_of(node, 2) else None
+    if operator_of(node) == "Conv":
+        if not _is_pointwise(weight, attributes):
+            return None
+        weight = weight.reshape(weight.shape[:2])
+    elif weight.ndim != 2:
+        return None
+    elif operator_of(node) == "Gemm":
         if attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
             return None
         weight = weight if attributes.get("transB") else weight.T
-        bias = constants.array(scope, input_of(node, 2))
     else:
-        weight, bias = weight.T, None
-        match scope.users.get(end, ()):
-            case [add] if operator_of(add) == "Add":
+        weight = weight.T
+        match scope.readers.get(end, ()):
+            case [(_, add)] if operator_of(add) == "Add":
                 other = next((name for name in add.input if name != end), "")
                 bias = constants.array(scope, other)
                 end = end if bias is None else output_of(add, 0)
     if weight.shape[1] != hidden or (bias is not None and (bias.size != weight.shape[0] or bias.dtype.kind != "f")):
         return None
-    users = scope.users.get(end, ())
-    squashed = [operator_of(user) for user in users if operator_of(user) in _SQUASHING]
     precise = np.float64 if weight.dtype == np.float64 else np.float32
     return Head(
         np.ascontiguousarray(weight, precise),
         None if bias is None else bias.reshape(-1).astype(precise),
-        squashed[0].lower() if len(squashed) == len(users) == 1 else None,
+        _squashed_by(scope, end),
     )
+
+
+def _is_pointwise(weight: np.ndarray, attributes: Mapping[str, Any]) -> bool:
+    """Whether a convolution reads all channels of one step at a time."""
+    plain = attributes.get("group", 1) == 1 and not any(attributes.get("pads", ()))
+    steps = {*attributes.get("strides", (1,)), *attributes.get("dilations", (1,))}
+    return weight.ndim > 2 and set(weight.shape[2:]) == {1} and plain and steps == {1}
+
+
+def _squashed_by(scope: Scope, name: str) -> str | None:
+    """Name the function behind a value that nothing else reads but what rearranges it; None if there is none."""
+    for _ in range(_MOST_FOLLOWED):
+        match scope.readers.get(name, ()):
+            case [(place, node)] if operator_of(node) in _SQUASHING:
+                return operator_of(node).lower()
+            case [(place, node)] if operator_of(node) in _REARRANGING and input_of(node, 0) == name:
+                scope, name = place, output_of(node, 0)
+            case _:
+                return None
+    return None

@@ -1,0 +1,120 @@
+"""What units are for, told in a reading: its sentences end in their purpose, and those that matter most stand first."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tallycell.effect.effects import IN_WORDS, Effects, UnitEffect
+from tallycell.effect.holding import KINDS
+from tallycell.effect.measuring import USUAL, measure_effects
+from tallycell.effect.outputs import read_readout
+from tallycell.effect.stretches import Sampling
+from tallycell.errors import InputError
+from tallycell.input import Input
+from tallycell.reading.reading import Reading, UnitReading
+
+_UNTOLD = ("constant", "unknown")  # roles whose sentence stands as it is
+
+
+def has_outputs(model: object, given: Input) -> bool:
+    """Whether a linear layer is known that reads the LSTM which an input is for."""
+    try:
+        read_readout(model, given.lstm)
+    except InputError:
+        return False
+    return True
+
+
+def measure_purposes(
+    model: object, given: Input, *, targets: str | None = None, units: Iterable[str] | None = None,
+    sampling: Sampling = USUAL,
+) -> Effects | None:  # fmt: skip
+    """Measure what the outputs lose without each unit; None where no linear layer behind this LSTM is known.
+
+    Parameters
+    ----------
+    model, given, targets, units, sampling
+        As for :func:`~tallycell.effect.measuring.measure_effects`.
+
+    Raises
+    ------
+    InputError
+        If targets are wished for, and there is no layer, or it has no such quantity.
+    """
+    if targets is None and not has_outputs(model, given):
+        return None
+    read_readout(model, given.lstm)
+    kinds = ("zero",) if units is None else tuple(KINDS)
+    return measure_effects(model, given, targets=targets, kinds=kinds, units=units, sampling=sampling)
+
+
+def with_purposes(reading: Reading, effects: Effects) -> Reading:
+    """Let the sentence of each unit end in what the outputs lose without it, and in what it pushes.
+
+    Parameters
+    ----------
+    reading
+        Of a model's LSTM.
+    effects
+        Of its units. Where an effect cannot be told from noise, that is said.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tallycell as tc
+    >>> lstm = tc.LSTMParameters({"weight_ih_l0": np.full((8, 1), 4.0), "weight_hh_l0": np.zeros((8, 2))})
+    >>> model = tc.Recogniser(("a",), np.ones((1, 1)), lstm, np.array([[1.0, 0.0]]), np.zeros(1), ("yes",), "threshold")
+    >>> x = np.random.default_rng(0).normal(size=(300, 1))
+    >>> reading = with_purposes(tc.read_units(tc.record_trace(model, x)), tc.measure_effects(model, x, kinds=["zero"]))
+    >>> [unit.sentence.split("; ")[-1] for unit in reading.units]
+    ["shown, it raises 'yes'.", 'without it the outputs are as good.']
+    """
+    return replace(reading, units=tuple(with_purpose(unit, effects) for unit in reading.units))
+
+
+def with_purpose(unit: UnitReading, effects: Effects) -> UnitReading:
+    """Let the sentence of one unit end in its purpose; see :func:`with_purposes`."""
+    if unit.role in _UNTOLD or unit.label not in effects.labels:
+        return unit
+    purpose = effects.of(unit.label).purpose()
+    return replace(unit, sentence=f"{unit.sentence.removesuffix('.')}; {purpose}.") if purpose else unit
+
+
+def say_holds(effects: Effects, label: str) -> RenderableType:
+    """Lay out what the outputs lose when one unit is held, a row a way of holding it."""
+    of = "" if effects.score == "divergence" else f", of {effects.free:.3g}"
+    heading = Text(f"What the outputs lose ({effects.unit}{of}) when its cell is")
+    table = _table("  held", "costs", "95 %", left=("  held", "95 %"))
+    for one in (effects.of(label, kind) for kind in effects.kinds):
+        table.add_row(f"  {IN_WORDS[one.kind]}", f"{one.loss:.2g}", _between(one))
+    return Group(heading, table)
+
+
+def say_mattering(effects: Effects, reading: Reading, top: int) -> list[RenderableType]:
+    """Lay out the units that matter most, with what the outputs lose without each."""
+    found = effects.most(top)
+    remarks = [Text(line, style="dim") for line in effects.remarks()]
+    if not found:
+        return [Text(effects.answer(), style="bold"), *remarks]
+    name = "The unit that matters" if len(found) == 1 else f"The {len(found)} units that matter"
+    table = _table("  unit", "costs", "95 %", "what it does, and for what", left=("95 %", "what it does, and for what"))
+    for one in found:
+        table.add_row(one.label, f"{one.loss:.2g}", _between(one), Text(reading.unit(one.label).sentence))
+    of = "" if effects.score == "divergence" else f", of {effects.free:.3g}"
+    costs = f"  costs: what the outputs lose, {effects.unit}{of}, when the cell is {IN_WORDS[effects.kinds[0]]}."
+    return [Text(f"{name} most", style="bold"), table, Text(costs, style="dim"), *remarks]
+
+
+def _table(*names: str, left: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name != names[-1])
+    return table
+
+
+def _between(effect: UnitEffect) -> str:
+    return f"{effect.low:.2g} to {effect.high:.2g}" if math.isfinite(effect.low) else "not known"
