@@ -78,10 +78,10 @@ def test_what_does_not_fit_together_is_refused(run, tmp_path, model, monkeypatch
 
 
 def test_the_reading_of_a_survey_is_near_that_of_the_whole_text(tmp_path):
-    """One unit that counts brackets, reset at each line: cutting the text changes what little it carries over."""
+    """Units that lines reset or halve: cutting the text changes what little they carry over."""
     from hand_set import SYMBOLS, network, random_text
 
-    lstm = network([{"(": (1, 1), ")": (-1, 1), "\n": (0, 0)}, {"x": (1, 0.5)}])
+    lstm = network([{"(": (1, 1), ")": (-1, 1), "\n": (0, 0)}, {"x": (1, 1), "\n": (0, 0.5)}])
     recogniser = tc.Recogniser(tuple(SYMBOLS), np.eye(4), lstm, np.ones((2, 2)), np.zeros(2), ("no", "yes"))
     text = random_text(steps=8000)
     tc.save(recogniser, tmp_path / "m.safetensors")

@@ -22,7 +22,7 @@ from tallycell.survey.plan import Opened
 from tallycell.survey.run import Sizes, run_survey, survey_plan
 from tallycell.survey.store import Receipt, Store
 
-SMALL = Sizes(block=4, steps=50, task=400)
+SMALL = Sizes(block=6, steps=50, task=400)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def require_equal(total, other):
 
 def test_sums_are_those_of_each_sequence_read_by_itself(plan, undisturbed):
     assert plan.tasks > 4
+    assert len(plan.tested) % plan.block  # the last block is filled up
     corpus = open_corpus(plan.opened, "text")
     pieces = [corpus.piece(plan, number) for number in plan.tested.tolist()]
     expected, steps = np.zeros((5, 5), int), 0

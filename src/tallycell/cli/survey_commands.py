@@ -111,7 +111,7 @@ def survey(
     subject = survey_view.subject_of(total)
     survey_view.keep_reading(out, subject, reading, total)
     typer.echo()
-    report.print_reading(console(), subject, reading, top=top)
+    report.print_reading(console(), subject, reading, None, top=top)
 
 
 def _tell(text: str) -> None:

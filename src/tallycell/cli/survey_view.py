@@ -108,7 +108,7 @@ def _say_left_out(what: str, done: str, cases: tuple[tuple[str, str], ...]) -> t
 
 def keep_reading(folder: Path, subject: Subject, reading: Reading, total: Total) -> None:
     """Write the reading beside the sums, as a page and for other programs."""
-    values: dict[str, Any] = json.loads(report.to_json(subject, reading))
+    values: dict[str, Any] = json.loads(report.to_json(subject, reading, None))
     counted = asdict(total.counted)
     values["survey"] = counted | {"passed_over": total.plan.passed_over, "plan": total.plan.fingerprint}
     write_file(folder / DATA, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
