@@ -53,7 +53,7 @@ def say_standing(standing: Standing) -> str:
     Examples
     --------
     >>> say_standing(Standing(3, 20, 15_000_000, 100_000_000, 20_000.0, 0))
-    '3 of 20 tasks, 20,000 steps a second, 1.2 h left'
+    '3 of 20 tasks, 20,000 steps a second, 71 min left'
     """
     said = f"{standing.done:,} of {standing.tasks:,} tasks"
     if standing.seconds_left is None:
