@@ -11,12 +11,13 @@ from reading_cells import halves, of
 from tallycell.errors import FormatError
 from tallycell.reading import blocks
 from tallycell.reading import cells as reading_cells
+from tallycell.reading.adding import Carry
 from tallycell.reading.cells import iterate_cells
 from tallycell.reading.fitting import FittedLevels, explain_cells
 from tallycell.reading.judging import r2_of
 from tallycell.reading.known import read_known
 from tallycell.reading.levels import Levels, fit_levels
-from tallycell.reading.sums import ALL_AMOUNTS, ALL_COUNTS, COUNTS, Carry, UnitSums, sum_block, sum_piece
+from tallycell.reading.sums import ALL_AMOUNTS, ALL_COUNTS, COUNTS, UnitSums, sum_block, sum_piece
 from tallycell.reading.tally import RUNGS
 from tallycell.reading.units import read_sums
 

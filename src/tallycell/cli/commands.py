@@ -62,7 +62,7 @@ def read(
     from tallycell.cli import report, unit_view
     from tallycell.effect.purposes import measure_purposes, with_purposes
     from tallycell.reading import read_units
-    from tallycell.reading.blocks import read_in_blocks
+    from tallycell.reading.blocks import LONGEST_AT_ONCE, read_in_blocks
     from tallycell.reading.units import select_unit
 
     require_files(model, source)
@@ -93,7 +93,10 @@ def read(
         if not mattering.no_effects:
             advance("holding units, to see what the outputs lose without them", None)
             units = None if showing.unit is None else [showing.unit]
-            effects = measure_purposes(subject.model, subject.given, targets=mattering.target, units=units)
+            effects = measure_purposes(
+                subject.model, subject.given, targets=mattering.target, units=units,
+                most=LONGEST_AT_ONCE if in_blocks else None,
+            )  # fmt: skip
     if showing.unit is not None:
         unit_view.print_unit(console(), subject, one, unit, effects, rows=showing.rows)
         return
