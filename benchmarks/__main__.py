@@ -19,9 +19,11 @@ from benchmarks import (
     import_time,
     machine_speed,
     memory,
+    read,
     report,
     roles,
     stream,
+    survey,
     train,
 )
 from benchmarks.machine import describe_machine
@@ -40,9 +42,11 @@ BENCHMARKS = {
     "compile": compilation,
     "extract": extraction,
     "memory": memory,
+    "read": read,
     "roles": roles,
     "effects": effects,
     "faithfulness": faithfulness,
+    "survey": survey,
 }
 
 

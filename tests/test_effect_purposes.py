@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import tallycell as tc
+from tallycell.effect import purposes
 from tallycell.effect.effects import Push, Suffering, UnitEffect
 from tallycell.effect.purposes import has_outputs, measure_purposes, with_purposes
 from tallycell.errors import InputError
 from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.machine import shipped_machine
+from tallycell.reading import blocks
 
 COUNTED = {"label": "0.0", "kind": "zero", "unit": "bits a symbol"}
 
@@ -128,6 +131,30 @@ def test_a_quantity_may_be_the_target_and_what_reaches_no_output_costs_nothing(f
     assert not any(effects.of(label).purpose() == "" for label in effects.labels)
     with pytest.raises(InputError, match="flood"):
         measure_purposes(model, given, targets="flood")
+
+
+def test_effects_on_the_first_steps_are_those_of_an_input_that_ends_there(flow):
+    model, frame, known = flow
+    whole = tc.open_table(model, frame, quantities=known)
+    begin = tc.open_table(model, frame[:200], quantities=known[:200])
+    found = measure_purposes(model, whole, targets="flow", most=200)
+    xr.testing.assert_identical(found.table, measure_purposes(model, begin, targets="flow").table)
+    assert found.notes[0].startswith("Of 500 steps the first 200 were looked at")
+    assert not found.table.equals(measure_purposes(model, whole, targets="flow").table)  # a near miss: all steps
+    for enough in (None, 500):
+        assert not any(
+            "looked at" in note for note in measure_purposes(model, whole, targets="flow", most=enough).notes
+        )
+
+
+@pytest.mark.parametrize(("longest", "most"), [(400, 400), (600, None)])
+def test_what_is_read_in_blocks_has_its_effects_measured_on_the_first_steps(run, tmp_path, monkeypatch, longest, most):
+    calls = []
+    monkeypatch.setattr(purposes, "measure_purposes", lambda *_, **options: calls.append(options))
+    monkeypatch.setattr(blocks, "LONGEST_AT_ONCE", longest)
+    (tmp_path / "a.py").write_text("print([1, 2], (3))\n" * 30)
+    assert run("read", "--text", tmp_path / "a.py", "--json")[0] == 0
+    assert [options["most"] for options in calls] == [most]
 
 
 def test_without_a_linear_layer_nothing_is_measured_and_that_is_said(run, tmp_path, flow):

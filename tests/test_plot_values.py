@@ -9,6 +9,7 @@ import xarray as xr
 
 import tallycell as tc
 from plotted import ROWS, TEXT, account, counting, effects, lines, picture, stacked
+from reading_cells import climb
 from tallycell.errors import InputError, MissingExtraError
 from tallycell.machine.notation.graph import graph_of
 from tallycell.machine.shipped import shipped_machine, shipped_machines
@@ -27,8 +28,8 @@ from tallycell.plot import (
 )  # fmt: skip
 from tallycell.plot.layout_of_graph import lay_out
 from tallycell.reading.cells import iterate_cells
-from tallycell.reading.quoted import quoted_tally
-from tallycell.reading.tally import climb
+from tallycell.reading.quoted import explain_quoted
+from tallycell.reading.units import select_unit
 
 
 def bars(figure, *names):
@@ -111,9 +112,10 @@ def test_a_unit_is_drawn_with_the_numbers_of_its_trace():
 
 def test_the_tally_in_the_picture_is_the_one_that_the_reading_quotes():
     trace, reading, _ = counting()
-    for unit, cell in zip(reading.units, iterate_cells(trace), strict=True):
+    for unit in reading.units:
+        (cell,) = iterate_cells(select_unit(trace, unit.label))
         fitted = next(one for one in climb(cell) if one.rung.name == unit.rung)
-        np.testing.assert_array_equal(quoted_tally(unit, cell).explain(cell), fitted.explain(cell))
+        np.testing.assert_array_equal(explain_quoted(unit, cell), fitted.explain(cell))
         (drawn,) = lines(plot_unit(trace, unit, spans=Span(3, 33)), "tally")
         np.testing.assert_array_equal(drawn.get_ydata(), fitted.explain(cell)[3:33])
 
@@ -123,16 +125,15 @@ def test_any_rung_can_be_quoted(rung):
     from dataclasses import replace
 
     trace, reading, _ = counting()
-    cell = list(iterate_cells(trace))[1]
+    (cell,) = iterate_cells(select_unit(trace, "0.1"))
     fitted = next(one for one in climb(cell) if one.rung.name == rung)
-    quoted = quoted_tally(replace(reading.units[1], rung=rung), cell)
-    np.testing.assert_array_equal(quoted.explain(cell), fitted.explain(cell))
+    np.testing.assert_array_equal(explain_quoted(replace(reading.units[1], rung=rung), cell), fitted.explain(cell))
 
 
 def test_the_cell_of_another_unit_is_refused():
     trace, reading, _ = counting()
-    with pytest.raises(InputError, match=r"the cell is not of unit 0\.1, whose reading this is; choose that unit's"):
-        quoted_tally(reading.units[1], next(iterate_cells(trace)))
+    with pytest.raises(InputError, match=r"the cell is not of unit 0\.1 alone, whose reading this is; choose that"):
+        explain_quoted(reading.units[1], next(iterate_cells(trace)))
 
 
 def test_a_reverse_unit_is_drawn_in_the_order_of_time():

@@ -7,32 +7,14 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from reading_cells import climb, halves, make_cell, of, one_cell, quoted_rung
 from tallycell.activations import activation
 from tallycell.parameters import Activations
-from tallycell.reading.cells import Cell
-from tallycell.reading.free_run import normal_equations, run_tally, squared_error
-from tallycell.reading.tally import (
-    RUNGS,
-    binary_codes,
-    choose_rung,
-    climb,
-    is_constant,
-    lloyd_levels,
-    nearest_level,
-)
-
-
-def make_cell(i, f, g, *, c_0=None, start=None, activations=None):
-    """A cell that runs on given gates, from given initial values."""
-    i, f, g = (np.asarray(gate, dtype=float) for gate in (i, f, g))
-    start = np.array([0, len(i)]) if start is None else np.asarray(start)
-    c_0 = np.zeros(len(start) - 1) if c_0 is None else np.asarray(c_0, dtype=float)
-    c = np.zeros(len(i))
-    for s, value in enumerate(c_0):
-        for t in range(start[s], start[s + 1]):
-            value = f[t] * value + i[t] * g[t]
-            c[t] = value
-    return Cell(0, "forward", 0, i, f, g, c, start, c_0, activations or Activations())
+from tallycell.reading.fitting import binary_codes_of, explain_cells, value_codes_of
+from tallycell.reading.free_run import normal_equations, squared_errors
+from tallycell.reading.lanes import in_double, stored_as
+from tallycell.reading.quantise import lloyd_levels, nearest_level
+from tallycell.reading.tally import RUNGS, time_constant_of
 
 
 def random_gates(seed, steps=400, *, keep=1.0, reset=0.0, up=1.0, down=-1.0):
@@ -69,7 +51,7 @@ def test_each_rung_explains_exactly_the_cell_it_was_made_for(gates, rung):
     cell = make_cell(*random_gates(1, **gates))
     fitted = by_name(climb(cell))
     assert fitted[rung].r2 > 1 - 1e-9
-    np.testing.assert_allclose(fitted[rung].explain(cell), cell.c, atol=1e-4)
+    np.testing.assert_allclose(fitted[rung].explain(cell), of(cell, "c"), atol=1e-4)
     # The rungs below lack the number that this cell needs.
     for lower in RUNGS[: [r.name for r in RUNGS].index(rung)]:
         assert fitted[lower.name].r2 < 0.999
@@ -91,8 +73,8 @@ def test_levels_rung_finds_the_levels_of_a_cell_that_has_no_binary_gates():
 def test_a_rung_never_fits_worse_than_the_one_below_on_the_steps_it_is_fitted_on():
     draw = np.random.default_rng(3)
     cell = make_cell(draw.random(600), draw.random(600), np.tanh(draw.normal(size=600)))
-    fit = cell.halves[0]
-    errors = [float(np.mean((cell.c - tally.explain(cell))[fit] ** 2)) for tally in climb(cell)[:4]]
+    fit = halves(cell)[0]
+    errors = [float(np.mean((of(cell, "c") - tally.explain(cell))[fit] ** 2)) for tally in climb(cell)[:4]]
     assert all(after <= before * (1 + 1e-9) for before, after in pairwise(errors))
 
 
@@ -100,45 +82,61 @@ def test_binary_rungs_are_least_squares_on_the_tallies():
     """The two linear rungs against numpy.linalg.lstsq on tallies that a plain loop counts."""
     draw = np.random.default_rng(8)
     cell = make_cell(draw.random(500), draw.random(500), np.tanh(draw.normal(size=500)))
-    writes, keeps = binary_codes(cell)
+    codes = binary_codes_of(cell)
+    writes, keeps = cell.of_unit(codes.written, 0) + 1, cell.of_unit(codes.kept, 0)
     up, down = np.zeros((2, 500))
     for t in range(500):
         up[t] = (up[t - 1] if t and keeps[t] else 0) + (writes[t] == 2)
         down[t] = (down[t - 1] if t and keeps[t] else 0) + (writes[t] == 0)
-    fit, quoted = cell.halves
+    fit, quoted = halves(cell)
+    c = of(cell, "c")
     fitted = by_name(climb(cell))
     for name, columns in (("binary tally", [up - down]), ("two steps", [up, down])):
         design = np.stack([*columns, np.ones(500)], axis=1)
-        solution = np.linalg.lstsq(design[fit], cell.c[fit], rcond=None)[0]
-        error = (cell.c - design @ solution)[quoted]
-        assert fitted[name].r2 == pytest.approx(1 - error.var() / cell.c[quoted].var(), abs=1e-6)
+        solution = np.linalg.lstsq(design[fit], c[fit], rcond=None)[0]
+        error = (c - design @ solution)[quoted]
+        assert fitted[name].r2 == pytest.approx(1 - error.var() / c[quoted].var(), abs=1e-6)
 
 
-def test_compiled_derivatives_agree_with_finite_differences():
+@pytest.mark.parametrize("rung", [RUNGS[0], RUNGS[-1]], ids=lambda rung: rung.name)
+def test_compiled_derivatives_agree_with_finite_differences(rung):
     draw = np.random.default_rng(4)
-    writes, keeps = draw.integers(0, 3, 60), draw.integers(0, 2, 60)
-    start, c_0, c = np.array([0, 25, 60]), np.array([0.5, -1.0]), draw.normal(size=60)
-    levels = np.array([-0.7, 0.1, 0.9, 0.2, 0.95, 0.3])
+    gates = draw.random(131), draw.random(131), np.tanh(draw.normal(size=131))  # more steps than are taken at once
+    cell = make_cell(*gates, c_0=[0.5, -1.0], start=[0, 25, 131])
+    codes = (binary_codes_of if rung is RUNGS[0] else value_codes_of)(cell)
+    fitted = climb(cell)[RUNGS.index(rung)].fitted
+    levels = np.concatenate([fitted.writes[0], fitted.keeps[0], fitted.intercept]) + 0.01
 
-    def explained(levels):
-        return run_tally(writes, keeps, levels[:3], levels[3:5], start, c_0) + levels[5]
+    def at(levels):
+        writes, keeps, intercept = np.split(levels[np.newaxis], [rung.writes, -1], axis=1)
+        return replace(fitted, writes=writes, keeps=keeps, intercept=intercept[:, 0])
 
-    total, normal, moment = normal_equations(writes, keeps, levels[:3], levels[3:5], start, c_0, c - levels[5])
-    jacobian = np.stack(
-        [(explained(levels + step) - explained(levels - step)) / 2e-6 for step in 1e-6 * np.eye(6)], axis=1
-    )
-    error = c - explained(levels)
-    assert total == pytest.approx(error @ error)
-    assert squared_error(writes, keeps, levels[:3], levels[3:5], start, c_0, c - levels[5]) == pytest.approx(total)
-    np.testing.assert_allclose(normal, jacobian.T @ jacobian, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(moment, jacobian.T @ error, rtol=1e-6, atol=1e-6)
+    # The codes stay as they are: what is differentiated is the free run at fixed codes.
+    edges = codes.edges or tuple((one[:, 1:] + one[:, :-1]) / 2 for one in (at(levels).writes, at(levels).keeps))
+    codes = replace(codes, edges=edges)
+    arguments = (in_double(), stored_as(cell.c.dtype), (codes.written, codes.kept), (cell.c, cell.start, cell.c_0))
+
+    def error_of(levels):
+        return squared_errors(*arguments, codes.by_lane(at(levels)), np.array([0]))[0, 0]
+
+    products = normal_equations(*arguments, codes.by_lane(at(levels)), np.array([0]))[0, :, :, 0]
+    size = len(levels)
+    assert products[size, size] == pytest.approx(error_of(levels))
+    slope = [(error_of(levels + step) - error_of(levels - step)) / 2e-5 for step in 1e-5 * np.eye(size)]
+    np.testing.assert_allclose(products[size, :size], -0.5 * np.array(slope), rtol=1e-5, atol=1e-5)
+    if rung is RUNGS[0]:  # the derivatives themselves, by the tallies of single levels
+        moved = [explain_cells(cell, rung, at(levels + step))[:, 0] for step in (1e-6 * np.eye(size))]
+        jacobian = (np.stack(moved, axis=1) - explain_cells(cell, rung, at(levels))) / 1e-6
+        np.testing.assert_allclose(
+            np.tril(products[:size, :size]), np.tril(jacobian.T @ jacobian), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_tally_sees_the_initial_cell_and_starts_each_sequence_anew():
     i, f, g = random_gates(2, 300)
     cell = make_cell(i, f, g, c_0=[5.0, -3.0, 2.0], start=[0, 100, 200, 300])
     assert climb(cell)[0].r2 > 1 - 1e-9
-    blind = Cell(0, "forward", 0, i, f, g, cell.c, cell.start, np.zeros(3), Activations())
+    blind = one_cell(i, f, g, of(cell, "c"), start=cell.start)
     assert climb(blind)[0].r2 < 0.99
 
 
@@ -147,27 +145,28 @@ def test_r2_is_quoted_on_steps_that_were_not_fitted():
     i, f, g = random_gates(6, 400)
     honest = make_cell(i, f, g)
     other = make_cell(i, f, np.concatenate([g[:200], -0.2 * np.abs(g[200:])]))
-    other.c[200:] = other.c[200:][::-1]
+    other = one_cell(
+        *(of(other, name) for name in "ifg"), np.concatenate([of(other, "c")[:200], of(other, "c")[200:][::-1]])
+    )
     assert climb(honest)[0].r2 > 1 - 1e-9
     assert climb(other)[0].r2 < 0.5
 
 
 def test_the_first_half_of_the_sequences_is_fitted_where_there_are_several():
     cell = make_cell(*random_gates(7, 90), start=[0, 20, 50, 90])
-    assert cell.halves == (slice(0, 50), slice(50, None))
-    assert make_cell(*random_gates(7, 90)).halves == (slice(0, 45), slice(45, None))
+    assert halves(cell) == (slice(0, 50), slice(50, None))
+    assert halves(make_cell(*random_gates(7, 90))) == (slice(0, 45), slice(45, None))
 
 
 def test_constant_cell_has_no_r2_and_is_told():
     cell = make_cell(np.zeros(50), np.ones(50), np.ones(50), c_0=[2.0])
-    assert is_constant(cell)
     assert all(np.isnan(tally.r2) for tally in climb(cell))
-    assert choose_rung(climb(cell)).rung.name == "binary tally"
+    assert quoted_rung(climb(cell)).rung.name == "binary tally"
 
 
 def test_quoted_rung_is_the_lowest_that_is_good_enough_or_near_the_best():
     tallies = climb(make_cell(*random_gates(1, up=1.0, down=-0.25)))
-    quoted = choose_rung(tallies)
+    quoted = quoted_rung(tallies)
     assert quoted.r2 >= 0.9 or quoted.r2 >= max(tally.r2 for tally in tallies) - 0.02
     below = tallies[: tallies.index(quoted)]
     assert all(tally.r2 < 0.9 and tally.r2 < max(t.r2 for t in tallies) - 0.02 for tally in below)
@@ -177,7 +176,7 @@ def test_rung_near_the_best_is_quoted_where_none_is_good_enough():
     tallies = climb(make_cell(*random_gates(1)))
 
     def quoted(*r2):
-        return choose_rung(tuple(replace(tally, r2=value) for tally, value in zip(tallies, r2, strict=True))).rung.name
+        return quoted_rung([replace(tally, r2=value) for tally, value in zip(tallies, r2, strict=True)]).rung.name
 
     assert quoted(0.1, 0.2, 0.5, 0.68, 0.6, 0.7, 0.65) == "partial reset"  # 0.02 below the best
     assert quoted(0.1, 0.2, 0.5, 0.67, 0.6, 0.7, 0.65) == "4 writes, 3 keeps"
@@ -188,7 +187,7 @@ def test_rung_near_the_best_is_quoted_where_none_is_good_enough():
 def test_cell_that_hardly_moves_has_no_r2_even_where_its_second_half_moves_more():
     c = np.zeros(100)
     c[50:] = 4e-5 * np.tile([1, -1], 25)
-    cell = replace(make_cell(np.zeros(100), np.ones(100), np.ones(100)), c=c)
+    cell = one_cell(np.zeros(100), np.ones(100), np.ones(100), c)
     assert np.var(c) < 1e-9 < np.var(c[50:])
     assert all(np.isnan(tally.r2) for tally in climb(cell))
 
@@ -199,7 +198,7 @@ def test_near_misses_are_told_apart():
     cell = make_cell(i, f, g)
     missed = f.copy()
     missed[np.flatnonzero(f == 0)[-1]] = 1.0
-    near = Cell(0, "forward", 0, i, missed, g, cell.c, cell.start, cell.c_0, cell.activations)
+    near = one_cell(i, missed, g, of(cell, "c"))
     assert climb(cell)[0].r2 > 1 - 1e-9
     assert climb(near)[0].r2 < 1 - 1e-6
 
@@ -225,12 +224,12 @@ def test_lloyd_levels_against_an_exhaustive_search():
 def test_time_constant_is_that_of_the_highest_keep_level():
     leaky = make_cell(*random_gates(1, 4000, keep=0.8, up=1.0, down=-0.25))
     tally = by_name(climb(leaky))["leaky tally"]
-    assert tally.time_constant == pytest.approx(-1 / np.log(0.8), rel=1e-3)
+    assert time_constant_of(tally.keep_levels) == pytest.approx(-1 / np.log(0.8), rel=1e-3)
     f = np.ones(4000)
     f[::40] = 0
     reset = make_cell(np.ones(4000), f, np.ones(4000))
     tally = climb(reset)[0]
-    assert np.isinf(tally.time_constant)
+    assert np.isinf(time_constant_of(tally.keep_levels))
 
 
 def test_reverse_direction_is_tallied_as_it_reads():

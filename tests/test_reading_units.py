@@ -9,7 +9,7 @@ import pytest
 import tallycell as tc
 from hand_set import BIG, network, random_text, read
 from tallycell.errors import InputError
-from tallycell.reading.triggers import Stimuli, read_tokens, say_symbol
+from tallycell.reading.triggers import find_triggers, read_tokens, say_symbol
 
 DEPTH = {"(": (1, 1), ")": (-1, 1), "\n": (0, 0)}
 TIMER = {"(": (1, 1), ")": (1, 1), "x": (1, 1), "\n": (0, 0)}
@@ -123,17 +123,21 @@ def test_trigger_statistics_are_those_of_a_plain_count():
     draw = np.random.default_rng(0)
     codes, happens, moved = draw.integers(0, 4, 500), draw.random(500) < 0.2, draw.normal(size=500)
     happens |= codes == 2
-    stimuli = Stimuli(("a", "b", "c", "d"), codes=codes)
-    (only,) = stimuli.triggers(happens, moved)
+
+    def triggers(labels, codes, happens):
+        counts = [np.bincount(codes, some, len(labels)) for some in (np.ones(500), happens, moved)]
+        return find_triggers(labels, *counts, happens.mean())
+
+    (only,) = triggers("abcd", codes, happens)
     assert (only.stimulus, only.share, only.count) == ("c", 1.0, int((codes == 2).sum()))
     assert only.chance == pytest.approx(happens.mean())
     assert only.mean == pytest.approx(moved[codes == 2].mean())
     # What happens at random, always or never has no trigger; nor has a stimulus seen four times.
-    assert stimuli.triggers(np.zeros(500, bool), moved) == ()
-    assert stimuli.triggers(np.ones(500, bool), moved) == ()
-    rare = Stimuli(("a", "b"), codes=(np.arange(500) < 4).astype(int))
-    assert rare.triggers(np.arange(500) < 4, moved) == ()
-    assert Stimuli(("a", "b"), codes=(np.arange(500) < 5).astype(int)).triggers(np.arange(500) < 5, moved)
+    assert triggers("abcd", codes, np.zeros(500, bool)) == ()
+    assert triggers("abcd", codes, np.ones(500, bool)) == ()
+    for seen in (4, 5):
+        rare = np.arange(500) < seen
+        assert bool(triggers("ab", rare.astype(int), rare)) == (seen == 5)
 
 
 def test_input_features_are_triggers_where_there_are_no_tokens():
@@ -217,7 +221,12 @@ def test_symbols_are_said_by_their_names():
     ]  # fmt: skip
 
 
-def test_progress_is_told_unit_by_unit():
+def test_progress_is_told_by_units():
     calls = []
     read(network([DEPTH, FLAG]), random_text(steps=200), progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 2), (2, 2)]
+    assert calls[-1] == (2, 2)
+    calls.clear()
+    read(network([DEPTH, FLAG] * 20), random_text(steps=200), progress=lambda done, total: calls.append((done, total)))
+    done = [one for one, _ in calls]
+    assert done == sorted(done)
+    assert (len(done) > 1, calls[-1]) == (True, (40, 40))

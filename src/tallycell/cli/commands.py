@@ -13,6 +13,7 @@ from tallycell.cli.inputs import open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Mattering, Opening, Showing, Source, with_groups
+from tallycell.cli.survey_commands import survey_app
 from tallycell.cli.terminal import console, progress
 from tallycell.errors import InputError
 from tallycell.memory import say_bytes
@@ -61,6 +62,7 @@ def read(
     from tallycell.cli import report, unit_view
     from tallycell.effect.purposes import measure_purposes, with_purposes
     from tallycell.reading import read_units
+    from tallycell.reading.blocks import LONGEST_AT_ONCE, read_in_blocks
     from tallycell.reading.units import select_unit
 
     require_files(model, source)
@@ -71,13 +73,18 @@ def read(
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
-        needed = subject.bytes_needed(to_read=True)
+        in_blocks = showing.unit is None and subject.in_blocks
+        needed = subject.bytes_needed(to_read=True, in_blocks=in_blocks)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
-        trace = subject.record()
         if showing.unit is not None:  # only that one is read
-            one = select_unit(trace, showing.unit)
+            one = select_unit(subject.record(), showing.unit)
             unit = read_units(one, subject.given).units[0]
+        elif in_blocks:
+            reading = read_in_blocks(
+                subject.model, subject.given, progress=lambda done, total: advance("reading steps", (done, total))
+            )  # fmt: skip
         else:
+            trace = subject.record()
             reading = read_units(
                 trace, subject.given, model=subject.model,
                 progress=lambda done, total: advance("reading units", (done, total)),
@@ -86,7 +93,10 @@ def read(
         if not mattering.no_effects:
             advance("holding units, to see what the outputs lose without them", None)
             units = None if showing.unit is None else [showing.unit]
-            effects = measure_purposes(subject.model, subject.given, targets=mattering.target, units=units)
+            effects = measure_purposes(
+                subject.model, subject.given, targets=mattering.target, units=units,
+                most=LONGEST_AT_ONCE if in_blocks else None,
+            )  # fmt: skip
     if showing.unit is not None:
         unit_view.print_unit(console(), subject, one, unit, effects, rows=showing.rows)
         return
@@ -154,5 +164,5 @@ def inspect(
         inspect_view.print_model(console(), loaded, recognise(model))
 
 
-for more in (effect_app, machine_app, learning_app):
+for more in (survey_app, effect_app, machine_app, learning_app):
     app.add_typer(more)  # without a name its commands stand beside the others

@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tallycell.cli.needs import bytes_to_read, bytes_to_record
+from tallycell.cli.needs import bytes_in_blocks, bytes_to_read, bytes_to_record
 from tallycell.cli.options import Feeding, Opening, Source
 from tallycell.errors import InputError
 from tallycell.files import require_file
@@ -53,7 +53,14 @@ class Subject:
         """The LSTM that reads."""
         return self.model.lstm if self.given.lstm is None else self.model[self.given.lstm]
 
-    def bytes_needed(self, *, to_read: bool) -> int:
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the input is long, and can be read block by block."""
+        from tallycell.reading.blocks import reads_in_blocks
+
+        return reads_in_blocks(self.parameters, self.given)
+
+    def bytes_needed(self, *, to_read: bool, in_blocks: bool = False) -> int:
         """Bytes of memory that recording takes, and reading every unit after it where that is wanted.
 
         Raises
@@ -64,6 +71,8 @@ class Subject:
         *steps, features = self.given.x.shape
         count = bytes_to_read if to_read else bytes_to_record
         needed = count(self.parameters, math.prod(steps), features)
+        if in_blocks:
+            needed = bytes_in_blocks(self.parameters, math.prod(steps), features)
         doing = "reading" if to_read else "recording"
         require_memory(needed, f"{doing} {math.prod(steps):,} steps of {self.parameters.hidden_size:,} units")
         return needed

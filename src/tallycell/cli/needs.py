@@ -8,18 +8,17 @@ fact: ``python -m benchmarks memory`` prints both. What is said is never less th
 import os
 
 from tallycell.parameters import LSTMParameters
-from tallycell.reading.cells import UNITS_AT_ONCE
+from tallycell.reading.blocks import LONGEST_AT_ONCE
 from tallycell.reading.nothing_learned import MOST_UNITS
-from tallycell.reading.units import AT_ONCE
+from tallycell.reading.sums import GROUPS_AT_ONCE
 
 RECORDED = 6  # i f g o c h of every layer and direction
 OF_A_LAYER = 8  # besides, while a layer runs: its gates and states once more and its input, as the kernel has them
+LANES = 8  # units in a vector register, at most
 PADDED_TO = 16  # units: what the kernel works on at once
-SATURATION = 3.5  # copies of one gate of all layers in one direction
-CELL = 8 * 8  # bytes a step: i f g c o, and what it does, of a cell in float64
-TALLY = 25 * 8  # bytes a step that a worker fits a tally in
+PACKED = 5  # i f g o c once more, of every layer and direction, as units stand side by side in registers
+OF_A_SLICE = 14 * 8  # bytes a step and unit that a worker reads: what it writes, its codes, hidden(c), sorted values
 STIMULUS = 4 * 8  # bytes a step and feature: its value, whether it is high or low, copies
-OF_A_WORKER = 2 * 8  # bytes a step and feature: the same as floats
 STEP = 15 * 8  # bytes a step: its symbol, its place, known quantities
 LIBRARIES = 300_000_000  # what is imported and compiled on the way
 
@@ -52,13 +51,21 @@ def bytes_to_record(parameters: LSTMParameters, steps: int, features: int) -> in
 def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     """Bytes that recording takes, and reading every unit after it, as :func:`bytes_to_record` takes its parameters."""
     itemsize, workers = parameters.dtype.itemsize, os.cpu_count() or 1
-    saturation = SATURATION * parameters.num_layers * parameters.hidden_size * itemsize
-    cells = min(AT_ONCE * workers, parameters.hidden_size) * CELL + 2 * UNITS_AT_ONCE * 4 * itemsize
-    a_step = saturation + cells + workers * TALLY + features * (STIMULUS + workers * OF_A_WORKER) + STEP
+    units = parameters.num_layers * parameters.num_directions * parameters.hidden_size
+    slices = workers * min(GROUPS_AT_ONCE * LANES, parameters.hidden_size) * OF_A_SLICE
+    a_step = PACKED * units * itemsize + slices + features * STIMULUS + STEP
     return (
         bytes_to_record(parameters, steps, features)
         + int(steps * a_step)
         + _bytes_of_nothing_learned(parameters, steps)
+    )
+
+
+def bytes_in_blocks(parameters: LSTMParameters, steps: int, features: int) -> int:
+    """Bytes that reading takes block by block: what the first pass looks at, and the input, which is all there."""
+    at_once = min(steps, LONGEST_AT_ONCE)
+    return (
+        bytes_to_read(parameters, at_once, features) + 2 * steps * features * parameters.dtype.itemsize + steps * STEP
     )
 
 

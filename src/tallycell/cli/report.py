@@ -25,7 +25,9 @@ from tallycell.wording import shown
 JSON_SCHEMA_VERSION = "2"
 
 
-def print_reading(console: Console, subject: Subject, reading: Reading, effects: Effects | None, *, top: int) -> None:
+def print_reading(
+    console: Console, subject: Subject, reading: Reading, effects: Effects | None = None, *, top: int
+) -> None:
     """Print what the network is, which units matter, and its reading."""
     console.print(Text("What it is", style="bold"))
     for line in describe(subject):
@@ -56,7 +58,7 @@ def describe(subject: Subject) -> list[str]:
     return [*lines, f"it read {shown(given.name)}: {given.about}", *given.notes]
 
 
-def to_json(subject: Subject, reading: Reading, effects: Effects | None) -> str:
+def to_json(subject: Subject, reading: Reading, effects: Effects | None = None) -> str:
     """Give what is printed, but for histograms, and all units, for another program; ``schema_version`` says how."""
     value: dict[str, Any] = {
         "schema_version": JSON_SCHEMA_VERSION,
@@ -83,7 +85,7 @@ def to_csv(reading: Reading) -> str:
     """One row a unit, with a header."""
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
-    columns = ("label", "layer", "direction", "unit", "role", "r2", "rung", "parameters", "memory")
+    columns = ("label", "layer", "direction", "unit", "role", "r2", "r2_error", "rung", "parameters", "memory")
     writer.writerow([*columns, "follows", "correlation", "reset", "increment", "decrement", "sentence"])
     for unit in reading.units:
         follows = (shown(unit.follows.quantity), f"{unit.follows.correlation:.4f}") if unit.follows else ("", "")

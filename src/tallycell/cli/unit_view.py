@@ -39,15 +39,16 @@ def print_unit(
 
 def _print_ladder(console: Console, unit: UnitReading) -> None:
     """Print the counters that were fitted to the cell, the simplest first; the one that is quoted is bold."""
+    glyphs = glyphs_for(console.encoding)
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     table.add_column("  counter (tally)")
     table.add_column("numbers", justify="right")
-    table.add_column(plain("R²", glyphs_for(console.encoding)), justify="right")
+    table.add_column(plain("R²", glyphs), justify="right")
     table.add_column("a step adds")
     table.add_column("and keeps")
     for rung in unit.ladder:
         levels = (say_levels(rung.write_levels), say_levels(rung.keep_levels))
-        row = (f"  {rung.name}", str(rung.parameters), say_r2(rung.r2), *levels)
+        row = (f"  {rung.name}", str(rung.parameters), plain(say_r2(rung.r2, rung.r2_error), glyphs), *levels)
         table.add_row(*row, style="bold" if rung.name == unit.rung else "")
     console.print(table)
 

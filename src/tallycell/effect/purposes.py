@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -31,7 +32,7 @@ def has_outputs(model: object, given: Input) -> bool:
 
 def measure_purposes(
     model: object, given: Input, *, targets: str | None = None, units: Iterable[str] | None = None,
-    sampling: Sampling = USUAL,
+    sampling: Sampling = USUAL, most: int | None = None,
 ) -> Effects | None:  # fmt: skip
     """Measure what the outputs lose without each unit; None where no linear layer behind this LSTM is known.
 
@@ -39,6 +40,9 @@ def measure_purposes(
     ----------
     model, given, targets, units, sampling
         As for :func:`~tallycell.effect.measuring.measure_effects`.
+    most
+        How many steps of a single sequence are looked at, from the first on, so that memory stays bounded; the notes
+        of the effects say so. All steps if None.
 
     Raises
     ------
@@ -49,7 +53,20 @@ def measure_purposes(
         return None
     read_readout(model, given.lstm)
     kinds = ("zero",) if units is None else tuple(KINDS)
-    return measure_effects(model, given, targets=targets, kinds=kinds, units=units, sampling=sampling)
+    measure = partial(measure_effects, model, targets=targets, kinds=kinds, units=units, sampling=sampling)
+    every = len(given.x)
+    if most is None or most >= every:
+        return measure(given)
+    effects = measure(first_steps(given, most))
+    note = f"Of {every:,} steps the first {most:,} were looked at, so that memory does not grow with the input."
+    return replace(effects, notes=(note, *effects.notes))
+
+
+def first_steps(given: Input, count: int) -> Input:
+    """Give the beginning of an input of one sequence, (time, feature)."""
+    quantities = {str(name): values[:count] for name, values in dict(given.quantities).items()}
+    tokens = None if given.tokens is None else given.tokens[:count]
+    return replace(given, x=given.x[:count], tokens=tokens, quantities=quantities)
 
 
 def with_purposes(reading: Reading, effects: Effects) -> Reading:

@@ -13,13 +13,14 @@ from tallycell.opening.sound_quantities import audio_quantities
 from tallycell.opening.state_file import read_state
 from tallycell.opening.tables import SUFFIXES as TABLES
 from tallycell.opening.tables import read_quantities, read_table, read_tables
-from tallycell.opening.text import open_text
+from tallycell.opening.text import TextReader, open_text, text_reader
 from tallycell.opening.text_quantities import text_quantities
 from tallycell.opening.vocabulary import Vocabulary, read_vocabulary
 
 __all__ = [
     "TABLES",
     "Sound",
+    "TextReader",
     "Vocabulary",
     "audio_quantities",
     "open_audio",
@@ -33,4 +34,5 @@ __all__ = [
     "read_vocabulary",
     "read_wav",
     "text_quantities",
+    "text_reader",
 ]

@@ -1,6 +1,7 @@
 """A text for a model that knows its symbols: characters, words, or what a tokenizer cuts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -81,27 +82,102 @@ def open_text(
     written = written.replace("\r\n", "\n")
     if not written:
         raise InputError(f"{name if isinstance(text, str) else text} is empty; give a text with at least one character")
-    symbols, rows = _symbols_of(loaded, vocabulary) if recogniser is None else _alphabet_of(recogniser, vocabulary)
-    cut = symbols.cut(written)
-    if recogniser is None:
-        _refuse_foreign(cut, symbols)
-    else:
-        _refuse_unknown(cut, recogniser, written)
-    known = cut.codes >= 0
-    codes, ends = cut.codes[known], cut.ends[known]
-    x = rows[codes] if recogniser is not None else run_up_to(loaded, path, rows[codes])
-    share, about = _say(cut, symbols, leaves_out=symbols.unknown is None and recogniser is None)
-    given = Input(
-        x,
-        name,
-        about,
-        tokens=[symbols.symbols[code] for code in codes.tolist()],
-        quantities=_measure(written, ends, symbols),
-        state=state_of(state),
-        unknown_share=share,
-        notes=_notes(symbols, written),
-    )
-    return in_order_of(loaded, path, given)
+    reader = text_reader(loaded, lstm=path, vocabulary=vocabulary)
+    return reader.read(written, reader.cut(written), name, state)
+
+
+@dataclass(frozen=True, eq=False)
+class TextReader:
+    """What makes an input of any text for one LSTM: the symbols of its model, looked up once for many texts.
+
+    Attributes
+    ----------
+    loaded, path
+        The model, and which of its LSTMs reads.
+    symbols
+        What the model knows.
+    rows
+        What the first LSTM reads for each symbol.
+    """
+
+    loaded: LoadedModel
+    path: str
+    symbols: Vocabulary
+    rows: Float[np.ndarray, "symbol feature"]
+
+    def cut(self, text: str, *, foreign: bool = False) -> Cut:
+        """Cut a text into symbols.
+
+        Parameters
+        ----------
+        text
+            With one line feed at the end of a line.
+        foreign
+            Whether any share of it may be unknown, or all of it: for a piece of a text that is known as a whole.
+
+        Raises
+        ------
+        InputError
+            If a recogniser does not know a symbol, or more than a quarter of the text is nothing that the model knows.
+        """
+        cut = self.symbols.cut(text)
+        if self.loaded.recogniser is not None:
+            _refuse_unknown(cut, self.loaded.recogniser, text)
+        elif not foreign:
+            _refuse_foreign(cut, self.symbols)
+        return cut
+
+    def read(self, text: str, cut: Cut, name: str, state: Any = None) -> Input:
+        """Give what the LSTM reads of a text that was cut; at least one symbol of it must be known.
+
+        Parameters
+        ----------
+        text, cut
+            The text and what :meth:`cut` made of it.
+        name
+            What to call it.
+        state
+            As :func:`open_text` takes it.
+        """
+        is_recogniser = self.loaded.recogniser is not None
+        known = cut.codes >= 0
+        codes, ends = cut.codes[known], cut.ends[known]
+        share, about = _say(cut, self.symbols, leaves_out=self.symbols.unknown is None and not is_recogniser)
+        given = Input(
+            self.rows[codes] if is_recogniser else run_up_to(self.loaded, self.path, self.rows[codes]),
+            name,
+            about,
+            tokens=[self.symbols.symbols[code] for code in codes.tolist()],
+            quantities=_measure(text, ends, self.symbols),
+            state=state_of(state),
+            unknown_share=share,
+            notes=_notes(self.symbols, text),
+        )
+        return in_order_of(self.loaded, self.path, given)
+
+
+def text_reader(model: LoadedModel | Recogniser, *, lstm: str | None = None, vocabulary: Any = None) -> TextReader:
+    """Look up the symbols of a model once, for many texts; the parameters are those of :func:`open_text`.
+
+    Raises
+    ------
+    InputError
+        If the model does not know its symbols, or the vocabulary is not of its embedding.
+
+    Examples
+    --------
+    >>> import tallycell as tc
+    >>> lstm = tc.LSTMParameters({"weight_ih_l0": np.ones((8, 2)), "weight_hh_l0": np.zeros((8, 2))})
+    >>> model = LoadedModel({"lstm": lstm}, Path("tagger.pt"), embedding=np.eye(2, 2))
+    >>> reader = text_reader(model, vocabulary=["cat", "dog"])
+    >>> reader.read("a dog", reader.cut("a dog", foreign=True), "one").tokens
+    ['dog']
+    """
+    loaded = as_loaded(model)
+    path = choose_lstm(loaded, lstm)
+    if loaded.recogniser is not None:
+        return TextReader(loaded, path, *_alphabet_of(loaded.recogniser, vocabulary))
+    return TextReader(loaded, path, *_symbols_of(loaded, vocabulary))
 
 
 def _read_text(path: Path, rows: np.ndarray | None) -> str:

@@ -14,7 +14,7 @@ from tallycell.plot.sheet import plain
 from tallycell.reading.alignment import align_quantities, units_of
 from tallycell.reading.cells import iterate_cells, order_of_reading
 from tallycell.reading.events import EXPOSE, exposed
-from tallycell.reading.quoted import quoted_tally
+from tallycell.reading.quoted import explain_quoted
 from tallycell.reading.reading import UnitReading
 from tallycell.reading.triggers import read_tokens
 from tallycell.reading.units import select_unit
@@ -124,19 +124,21 @@ def live(trace: xr.Dataset, unit: UnitReading, given: Any, quantities: Any, sequ
     if not 0 <= sequence < len(lengths):
         raise InputError(f"there is no sequence {sequence}; there are {len(lengths):,}, counted from 0")
     cell = next(iterate_cells(select_unit(trace, unit.label)))
+    i, f, g, c, write = (cell.of_unit(values, 0) for values in (cell.i, cell.f, cell.g, cell.c, cell.write))
     order, position = order_of_reading(trace, cell.direction)
     here = np.flatnonzero(order == sequence)
     here = here[np.argsort(position[here])]
     gate, squashed = cell.activations.gate, cell.activations.cell
-    opened, shown, hidden = gate.saturated_right(cell.i), None, np.zeros(len(cell.c), dtype=bool)
+    opened, shown, hidden = gate.saturated_right(i), None, np.zeros(len(c), dtype=bool)
     if cell.o is not None:
-        shown = (cell.o * cell.activations.hidden(cell.c))[here]
-        hidden = exposed(cell.o, cell.c, cell.activations) == EXPOSE.index("hidden")
+        o = cell.of_unit(cell.o, 0)
+        shown = (o * cell.activations.hidden(c))[here]
+        hidden = exposed(o, c, cell.activations) == EXPOSE.index("hidden")
     known = {name: values[sequence] for name, values in align_quantities(quantities, trace).items()}
     return Life(
-        cell.f[here], cell.write[here], cell.c[here], quoted_tally(unit, cell).explain(cell)[here], shown,
-        gate.saturated_left(cell.f)[here], gate.saturated_right(cell.f)[here],
-        (opened & squashed.saturated_right(cell.g))[here], (opened & squashed.saturated_left(cell.g))[here],
+        f[here], write[here], c[here], explain_quoted(unit, cell)[here], shown,
+        gate.saturated_left(f)[here], gate.saturated_right(f)[here],
+        (opened & squashed.saturated_right(g))[here], (opened & squashed.saturated_left(g))[here],
         hidden[here], _symbols(given, lengths, sequence), _times(trace, sequence, len(here)),
         {name: values[: len(here)] for name, values in known.items()}, units_of(quantities),
     )  # fmt: skip

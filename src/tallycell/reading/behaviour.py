@@ -1,23 +1,19 @@
-"""What a cell does at every step, told by its own step sizes: moved, reset, set, cleared, shown."""
+"""What a cell does, told by its own step sizes: how often it is moved, reset, set and shown, how long it keeps."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-from jaxtyping import Bool, Float
+from tallycell.reading.counting import MARKS
+from tallycell.reading.levels import Levels, time_constant
+from tallycell.reading.sums import ALL_AMOUNTS, ALL_COUNTS, COUNTS, UnitSums
+from tallycell.reading.tally import CONSTANT_VARIANCE, FittedRung
 
-from tallycell.reading.cells import Cell
-from tallycell.reading.events import EXPOSE, exposed
-from tallycell.reading.free_run import run_tally
-from tallycell.reading.tally import Tally, lloyd_levels, middle, nearest_level
-
-HIDDEN = EXPOSE.index("hidden")  # below it are the two signs
 SMALLEST_STEP = 0.25  # of the cell's largest write level: a smaller level is no step
 FEWEST_STEPS = 5  # a step that is taken less often is none
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TwoValues:
     """A cell as if it had two values only, as a flag has.
 
@@ -27,44 +23,27 @@ class TwoValues:
         The two values that explain it best, by Lloyd's algorithm.
     explained
         Share of var(c) that they explain.
-    before, after
-        Whether the cell is nearer to the high value before, and after, each step.
     at_once
         Of the changes from low to high, and of those from high to low, the share that a single step makes (it moves by
         half the distance or more); the smaller of the two.
     beyond
         Of all such large moves, the share that go on from where the cell is already: up from high, down from low.
+    set, cleared
+        Share of the steps that take it from where it rests to the other value, and back.
     """
 
     low: float
     high: float
     explained: float
-    before: Bool[np.ndarray, " step"]
-    after: Bool[np.ndarray, " step"]
     at_once: float
     beyond: float
+    set: float
+    cleared: float
 
     @property
     def rests_high(self) -> bool:
         """Whether the value nearer to 0, at which it rests, is the high one."""
         return abs(self.high) < abs(self.low)
-
-    @property
-    def set_at(self) -> Bool[np.ndarray, " step"]:
-        """Steps that take it from where it rests to the other value."""
-        taken: np.ndarray = ~self.is_set & (self.after != self.before)
-        return taken
-
-    @property
-    def cleared_at(self) -> Bool[np.ndarray, " step"]:
-        """Steps that take it back."""
-        taken: np.ndarray = self.is_set & (self.after != self.before)
-        return taken
-
-    @property
-    def is_set(self) -> Bool[np.ndarray, " step"]:
-        """Whether it is set before each step."""
-        return ~self.before if self.rests_high else self.before
 
 
 @dataclass(frozen=True)
@@ -91,133 +70,124 @@ class Exposure:
         return max(0.0, 1 - self.sign - self.nothing)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Behaviour:
-    """What a cell does at every step.
+    """What a cell does, over all steps.
 
     Attributes
     ----------
-    cell
-        Which.
+    steps
+        How many there are.
+    constant
+        Whether the cell never moves: its variance is below 1e-9.
+    movements
+        How often it is moved: the effective number of its writes, or of its losses if that is more.
+
+        The effective number of some amounts, (sum of |a|)² / (sum of a²), is k for k alike and near 1 where one stands
+        out (Hill's number of order 2).
+    carried
+        Share of var(c) that what is kept, f c_before, has.
     up, down
         Its largest write level and its smallest (negative); 0 where that is no step, or is not taken.
-    resets
-        f is below the middle of its limits: more than half of the cell is forgotten.
     increments, decrements
-        The write is nearer to the step up (down) than to none.
+        Share of the steps at which the write is nearer to the step up (down) than to none.
+    time_constant
+        Steps after which a cell that is not reset has forgotten all but 1/e of what it holds. What a cell holds is how
+        far it stands from where forgetting brings it. 0 if no step keeps, infinite if nothing is lost.
+    memory
+        The same with resets: sum held / sum held min(-ln f, 1); a step forgets at most all, and what is not there
+        cannot be forgotten. A cell that keeps 0.7 a step has 2.8 steps; one that counts to 40 and is reset has 20, the
+        steps that it carries on average; one that loses nothing infinitely many; one that never holds anything none.
+    reset_by_moves
+        Share of its steps up and down at which it is reset too: it overwrites instead of counting.
+    same_step
+        Of the steps that do not reset, the share that write the same amount within a quarter of it.
+    stepwise
+        Share of what it writes, by squares, that steps of one size up and one size down make.
+    constant_leak
+        Share of var(c) that the cell's own writes explain, kept at one share a step: a linear store.
+    two_values
+        The cell as a flag would have it.
+    exposure
+        What the output gate lets out; None where the trace does not hold it.
     """
 
-    cell: Cell
+    steps: int
+    constant: bool
+    movements: float
+    carried: float
     up: float
     down: float
-    resets: Bool[np.ndarray, " step"]
-    increments: Bool[np.ndarray, " step"]
-    decrements: Bool[np.ndarray, " step"]
-
-    @cached_property
-    def time_constant(self) -> float:
-        """Steps after which a cell that is not reset has forgotten all but 1/e."""
-        return self.cell.time_constant(~self.resets)
-
-    @cached_property
-    def memory(self) -> float:
-        """The same with resets: see :meth:`~tallycell.reading.cells.Cell.memory`."""
-        return self.cell.memory()
-
-    @cached_property
-    def two_values(self) -> TwoValues:
-        """The cell as a flag would have it."""
-        return _two_values(self.cell)
-
-    @cached_property
-    def reset_by_moves(self) -> float:
-        """Share of its steps up and down at which it is reset too: it overwrites instead of counting."""
-        moves = self.increments | self.decrements
-        return float(self.resets[moves].mean()) if moves.any() else 0.0
-
-    @cached_property
-    def same_step(self) -> float:
-        """Of the steps that do not reset, the share that write the same amount within a quarter of it."""
-        write = self.cell.write[~self.resets]
-        usual = float(np.median(write)) if write.size else 0.0
-        return float((np.abs(write - usual) <= abs(usual) / 4).mean()) if usual else 0.0
-
-    @cached_property
-    def stepwise(self) -> float:
-        """Share of what it writes, by squares, that steps of one size up and one size down make."""
-        write = self.cell.write
-        up, down = _one_step(write), -_one_step(-write)
-        rest = write - np.select([write > up / 2, write < down / 2], [up, down], 0.0)
-        total = float(np.square(write).sum())
-        return 1 - float(np.square(rest).sum()) / total if total else 0.0
-
-    @cached_property
-    def constant_leak(self) -> float:
-        """Share of var(c) that the cell's own writes explain, kept at one share a step: a linear store."""
-        keep = 0.0 if self.time_constant == 0 else math.exp(-1 / self.time_constant)
-        return _explained_by_leak(self.cell, keep)
-
-    @cached_property
-    def exposure(self) -> Exposure | None:
-        """What the output gate lets out; None where the trace does not hold it."""
-        cell = self.cell
-        if cell.o is None:
-            return None
-        codes = exposed(cell.o, cell.c, cell.activations)
-        return Exposure(float((codes < HIDDEN).mean()), float((codes == HIDDEN).mean()), float(self.shown.mean()))
-
-    @cached_property
-    def shown(self) -> Bool[np.ndarray, " step"]:
-        """Steps at which o is above the middle of its limits; all where the trace does not hold it."""
-        if self.cell.o is None:
-            return np.ones(len(self.cell.c), dtype=bool)
-        shown: np.ndarray = self.cell.o > middle(self.cell.activations.gate)
-        return shown
+    increments: float
+    decrements: float
+    time_constant: float
+    memory: float
+    reset_by_moves: float
+    same_step: float
+    stepwise: float
+    constant_leak: float
+    two_values: TwoValues
+    exposure: Exposure | None
 
 
-def behaviour_of(cell: Cell, tally: Tally) -> Behaviour:
-    """Tell what a cell does at every step, with the levels of the tally that is quoted for it."""
-    up, increments = _steps_taken(cell.write, float(tally.write_levels.max()), tally)
-    minus_down, decrements = _steps_taken(-cell.write, -float(tally.write_levels.min()), tally)
-    return Behaviour(cell, up, -minus_down, cell.f < middle(cell.activations.gate), increments, decrements)
+def variance(squares: float, total: float, steps: float) -> float:
+    """Variance of some values, from the sum of their squares and their sum."""
+    return float(squares / steps - (total / steps) ** 2)
 
 
-def _steps_taken(write: np.ndarray, size: float, tally: Tally) -> tuple[float, Bool[np.ndarray, " step"]]:
-    """Size of a step, 0 if there is none, and where it is taken: where the write is nearer to it than to nothing."""
-    taken = write > size / 2
-    if size <= SMALLEST_STEP * float(np.abs(tally.write_levels).max()) or taken.sum() < FEWEST_STEPS:
-        return 0.0, np.zeros(len(write), dtype=bool)
-    return size, taken
+def size_of_step(rung: FittedRung, counts: Mapping[str, int], place: int, *, up: bool) -> float:
+    """Size of a step up, or down, at the levels of a rung; 0 if there is none."""
+    size = max(rung.write_levels) if up else -min(rung.write_levels)
+    smallest = SMALLEST_STEP * max(map(abs, rung.write_levels))
+    taken = counts[f"{'up' if up else 'down'} {place}"]
+    return 0.0 if size <= smallest or taken < FEWEST_STEPS else size
 
 
-def _two_values(cell: Cell) -> TwoValues:
-    low, high = lloyd_levels(cell.c, np.ones(len(cell.c)), 2).tolist()
-    levels, previous = np.array([low, high]), cell.before()
-    before, after = nearest_level(previous, levels) == 1, nearest_level(cell.c, levels) == 1
-    variance, moved = float(np.var(cell.c)), cell.c - previous
-    rises, falls = moved > (high - low) / 2, moved < (low - high) / 2
-    to_high, to_low = ~before & after, before & ~after
-    at_once = min(float(large[change].mean()) if change.any() else 0.0 for large, change in
-                  ((rises, to_high), (falls, to_low)))  # fmt: skip
-    large = int(rises.sum() + falls.sum())
-    return TwoValues(
-        low, high, 1 - float(np.mean((cell.c - np.where(after, high, low)) ** 2)) / variance if variance else 0.0,
-        before, after, at_once, int((rises & before).sum() + (falls & ~before).sum()) / large if large else 0.0,
+def counts_of(sums: UnitSums, unit: int) -> dict[str, int]:
+    """Count what happens over all steps of a unit, by name."""
+    names = (*COUNTS, *ALL_COUNTS)
+    return dict(zip(names, [*sums.counted[unit, -1].tolist(), *sums.counted_in_all[unit].tolist()], strict=True))
+
+
+def behaviour_of(levels: Levels, sums: UnitSums, unit: int, rung: FittedRung, place: int) -> Behaviour:
+    """Tell what a cell does, with the levels of the tally that is quoted for it, the rung at a place of the ladder."""
+    steps, count = int(sums.steps.sum()), counts_of(sums, unit)
+    amount = dict(zip(ALL_AMOUNTS, sums.moved_in_all[unit].tolist(), strict=True))
+    mark = dict(zip(MARKS, levels.marks[unit].tolist(), strict=True))
+    of_c = variance(amount["c squared"], amount["c"], steps)
+    up = size_of_step(rung, count, place, up=True)
+    down = size_of_step(rung, count, place, up=False)
+    ups, downs = count[f"up {place}"] * (up > 0), count[f"down {place}"] * (down > 0)
+    resetting = count[f"up {place} reset"] * (up > 0) + count[f"down {place} reset"] * (down > 0)
+    unreset, written = steps - count["reset"], amount["write squared"]
+    forgotten = amount["forgotten"]
+    beside_leak = variance(amount["beside leak squared"], amount["beside leak"], steps)
+    return Behaviour(
+        steps=steps, constant=of_c < CONSTANT_VARIANCE,
+        movements=max(
+            amount[f"|{name}|"] ** 2 / max(amount[f"{name} squared"], 1e-300) for name in ("write", "lost")
+        ),
+        carried=variance(amount["carried squared"], amount["carried"], steps) / of_c if of_c > 0 else 0.0,
+        up=up, down=-down, increments=ups / steps, decrements=downs / steps,
+        time_constant=time_constant(amount["held unreset"], amount["forgotten unreset"]),
+        memory=0.0 if amount["held"] == 0 else math.inf if forgotten <= 0 else amount["held"] / forgotten,
+        reset_by_moves=resetting / (ups + downs) if ups + downs else 0.0,
+        same_step=count["same"] / unreset if mark["usual"] and unreset else 0.0,
+        stepwise=1 - amount["beside steps squared"] / written if written else 0.0,
+        constant_leak=1 - beside_leak / of_c if of_c > 0 else 0.0,
+        two_values=_two_values(mark, count, amount["beside two values squared"], of_c, steps),
+        exposure=Exposure(count["sign"] / steps, count["nothing"] / steps, count["shown"] / steps)
+        if "o" in levels.gates else None,
     )  # fmt: skip
 
 
-def _one_step(write: Float[np.ndarray, " step"]) -> float:
-    """Size of the step up that explains the writes upwards best, each counted as that or as nothing; 0 if none is."""
-    upwards = write[write > 0]
-    if not upwards.size:
-        return 0.0
-    mirrored = np.concatenate([upwards, -upwards])  # so that the middle one of three levels is nothing
-    return float(lloyd_levels(mirrored, np.ones(len(mirrored)), 3)[-1])
-
-
-def _explained_by_leak(cell: Cell, keep: float) -> float:
-    steps = len(cell.c)
-    every, one = np.arange(steps), np.zeros(steps, np.int64)
-    explained = run_tally(every, one, cell.write, np.array([keep]), cell.start, cell.c_0)
-    variance = float(np.var(cell.c))
-    return 1 - float(np.var(cell.c - explained)) / variance if variance else 0.0
+def _two_values(
+    mark: Mapping[str, float], count: Mapping[str, int], beside: float, of_c: float, steps: int
+) -> TwoValues:  # fmt: skip
+    at_once = min(
+        count[f"{change} at once"] / count[change] if count[change] else 0.0 for change in ("to high", "to low")
+    )  # fmt: skip
+    return TwoValues(
+        mark["low"], mark["high"], 1 - beside / steps / of_c if of_c > 0 else 0.0, at_once,
+        count["beyond"] / count["large"] if count["large"] else 0.0, count["set"] / steps, count["clear"] / steps,
+    )  # fmt: skip

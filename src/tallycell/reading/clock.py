@@ -1,7 +1,6 @@
 """How long steps are and when they happen, for sentences: spans in their units, months and hours of filling."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -17,6 +16,8 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+
+HOURS = tuple(f"{hour}:00" for hour in range(24))
 
 
 def say_number(value: float) -> str:
@@ -63,42 +64,51 @@ class Clock:
                 return counted(seconds / length, name)
         return f"{say_number(seconds)} s"
 
-    @cached_property
-    def seasons(self) -> tuple[tuple[str, ...], Int[np.ndarray, " step"]] | None:
-        """Names of months, and the one of each step, for more than a year of dates; of hours for more than two days."""
+    @property
+    def seasons(self) -> tuple[str, ...]:
+        """Names of months, for more than a year of dates; of hours, for more than two days; else none."""
         if self.dates is None or len(self.dates) < 2:
-            return None
+            return ()
         span = float((self.dates.max() - self.dates.min()) / np.timedelta64(1, "s"))
         if span >= 365 * 86_400:
-            return MONTHS, self.dates.astype("datetime64[M]").astype(int) % 12
+            return MONTHS
         if span >= 2 * 86_400 and self.step_seconds is not None and self.step_seconds <= 3 * 3_600:
-            return tuple(f"{hour}:00" for hour in range(24)), self.dates.astype("datetime64[h]").astype(int) % 24
-        return None
+            return HOURS
+        return ()
 
-    def say_filling(self, change: Float[np.ndarray, " step"]) -> str:
-        """Say in which months (or hours of the day) something grows and in which it shrinks; empty if in none.
+    def seasons_of_steps(self, names: tuple[str, ...]) -> Int[np.ndarray, " step"]:
+        """Give the month, or the hour, of each step, by its place among their names."""
+        assert self.dates is not None  # where there are names there are dates
+        unit = "M" if len(names) == len(MONTHS) else "h"
+        places: np.ndarray = self.dates.astype(f"datetime64[{unit}]").astype(np.int64) % len(names)
+        return places
 
-        Examples
-        --------
-        >>> dates = np.arange("2000-10-01", "2003-10-01", dtype="datetime64[D]")
-        >>> month = dates.astype("datetime64[M]").astype(int) % 12 + 1
-        >>> Clock(86_400.0, dates).say_filling(np.where(month >= 11, 1.0, np.where(month == 4, -2.0, 0.0)))
-        'fills in November and December, empties in April'
-        """
-        if self.seasons is None:
-            return ""
-        names, codes = self.seasons
-        there = np.bincount(codes, minlength=len(names))
-        mean = np.bincount(codes, change, minlength=len(names)) / np.maximum(there, 1)
-        most = float(np.abs(mean).max())
-        if most == 0 or (there == 0).any():
-            return ""
-        stretches = [_stretches(names, (sign * mean) > FILLS * most) for sign in (1, -1)]
-        if not all(1 <= len(some) <= MOST_STRETCHES for some in stretches):
-            return ""  # a season is one stretch of the year, or two
-        return ", ".join(
-            f"{verb} {' and '.join(some)}" for verb, some in zip(("fills", "empties"), stretches, strict=True)
-        )
+
+def say_filling(names: tuple[str, ...], steps: Int[np.ndarray, " season"], change: Float[np.ndarray, " season"]) -> str:
+    """Say in which months (or hours of the day) something grows and in which it shrinks; empty if in none.
+
+    Parameters
+    ----------
+    names
+        Of the seasons.
+    steps, change
+        How many steps there are in each, and by how much it grows in all of them.
+
+    Examples
+    --------
+    >>> say_filling(MONTHS, np.full(12, 90), np.where(np.arange(12) >= 10, 90, np.where(np.arange(12) == 3, -180, 0)))
+    'fills in November and December, empties in April'
+    """
+    if not names or (steps == 0).any():
+        return ""
+    mean = change / steps
+    most = float(np.abs(mean).max())
+    if most == 0:
+        return ""
+    stretches = [_stretches(names, (sign * mean) > FILLS * most) for sign in (1, -1)]
+    if not all(1 <= len(some) <= MOST_STRETCHES for some in stretches):
+        return ""  # a season is one stretch of the year, or two
+    return ", ".join(f"{verb} {' and '.join(some)}" for verb, some in zip(("fills", "empties"), stretches, strict=True))
 
 
 def clock_of(trace: xr.Dataset, sequence: np.ndarray, position: np.ndarray) -> Clock:

@@ -5,15 +5,14 @@ and that is said. A cell may go along with a quantity some steps later, or earli
 half too.
 """
 
-import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
 
-from tallycell.reading.cells import Cell
 from tallycell.wording import shown
 
 FOLLOWS = 0.5  # correlation from which a cell is said to follow a quantity
@@ -21,27 +20,33 @@ MOVEMENT = 8  # steps over which a cell must move along with it too
 ABOVE_CHANCE = 2.0  # standard deviations by which it does
 LAGS = (1, 2, 3, 5, 7, 10, 15, 20, 30)  # steps, later and earlier, at which a cell is compared too
 WORTH_A_LAG = 0.02  # of |r|, by which a lag must go along better than none
+ALL_LAGS = (0, *LAGS, *(-lag for lag in LAGS))
+ROUNDING = 1e-13  # share of a mean square below which a variance is none
+AT_ONCE = 4_096  # steps whose products are taken together
 FEWEST_PAIRS = 30  # steps at which a quantity has a value: with fewer no cell is compared with it
 
 BySequence = Float[np.ndarray, "sequence time"]
 
 
-def values_within(values: BySequence, lengths: np.ndarray) -> int:
-    """At how many steps a quantity has a value."""
-    within = np.arange(values.shape[1]) < lengths[:, np.newaxis]
-    return int((np.isfinite(values) & within).sum())
-
-
-def is_comparable(values: BySequence, pairs: int, lengths: np.ndarray) -> bool:
-    """Whether a quantity has as many values, in both halves, and as many movements, as a comparison takes."""
+def comparable_names(quantities: Mapping[str, BySequence], lengths: np.ndarray) -> frozenset[str]:
+    """Names of the quantities that have values enough for a comparison."""
     sequences = len(lengths)
-    first = values[: (sequences + 1) // 2] if sequences > 1 else values[:, : lengths[0] // 2]
-    in_first = values_within(first, lengths[: len(first)])
-    known = np.isfinite(values) & (np.arange(values.shape[1]) < lengths[:, np.newaxis])
-    movements = sum(len(movement_of(np.flatnonzero(row))[0]) for row in known)
+    within = np.arange(max(lengths, default=0)) < lengths[:, np.newaxis]
+    found = []
+    for name, values in quantities.items():
+        known = np.isfinite(values[:, : within.shape[1]]) & within
+        first = known[: (sequences + 1) // 2] if sequences > 1 else known[:, : lengths[0] // 2]
+        movements = sum(len(movement_of(np.flatnonzero(row))[0]) for row in known)
+        if is_comparable((int(first.sum()), int(known.sum() - first.sum())), movements):
+            found.append(name)
+    return frozenset(found)
+
+
+def is_comparable(known: Sequence[int], movements: int) -> bool:
+    """Whether a quantity has as many values in both halves, and as many movements, as a comparison takes."""
     return (
-        pairs >= FEWEST_PAIRS
-        and min(in_first, pairs - in_first) >= FEWEST_PAIRS // 2  # chosen on one half, quoted on the other
+        sum(known) >= FEWEST_PAIRS
+        and min(known) >= FEWEST_PAIRS // 2  # chosen on one half, quoted on the other
         and movements > ABOVE_CHANCE**2 * MOVEMENT  # with fewer, chance alone gives 1
     )
 
@@ -105,88 +110,174 @@ def movement_of(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return known[after[there]], known[there]
 
 
+def pair_sums(
+    cells: Float[np.ndarray, "step unit"],
+    quantities: Float[np.ndarray, "step quantity"],
+    edges: Sequence[int],
+    *,
+    counted: int = 0,
+) -> Float[np.ndarray, "unit quantity lag sum"]:
+    """Sum over pairs of a cell and a quantity so many steps before, in the same stretch, by lag.
+
+    Parameters
+    ----------
+    cells, quantities
+        By step; NaN where nothing is known.
+    edges
+        First step of each stretch, and the step after the last.
+    counted
+        Pairs count that end at this step or later: earlier ones have been counted before.
+
+    Returns
+    -------
+    array
+        n, Σa, Σa², Σb, Σb², Σab over the pairs (a of the cell, b of the quantity), by :data:`ALL_LAGS`.
+    """
+    units, names = cells.shape[1], quantities.shape[1]
+    lags = np.array(ALL_LAGS)
+    sums = np.zeros((units, names, len(lags), 6))
+    if not names:
+        return sums
+    begins, ends = np.array(edges[:-1]), np.array(edges[1:])
+    stretch = np.repeat(np.arange(len(begins)), ends - begins)
+    for first in range(edges[0], edges[-1], AT_ONCE):
+        steps = np.arange(first, min(first + AT_ONCE, edges[-1]))
+        of = stretch[steps - edges[0]]
+        source = steps[:, np.newaxis] - lags
+        inside = (source >= begins[of, np.newaxis]) & (source < ends[of, np.newaxis])
+        inside &= np.maximum(source, steps[:, np.newaxis]) >= counted
+        b = quantities[np.where(inside, source, first)]  # (step, lag, quantity)
+        there = np.isfinite(b) & inside[:, :, np.newaxis]
+        b = np.where(there, b, 0.0)
+        a = cells[steps]
+        known = np.isfinite(a)
+        if not known.all():
+            b, there = b * known[:, :1, np.newaxis], there & known[:, :1, np.newaxis]
+            a = np.where(known, a, 0.0)
+        # Most quantities are known at every step, and so count the same cells.
+        of_pattern, pattern = _patterns(there)
+        of_cells = of_pattern.reshape(len(steps), -1).astype(np.float64)
+        shape = (units, len(lags), of_pattern.shape[2])
+        by_pattern = [(values.T @ of_cells).reshape(shape)[:, :, pattern] for values in (a, a * a)]
+        product = (a.T @ b.reshape(len(steps), -1)).reshape(units, len(lags), names)
+        alone = [there.sum(axis=0, dtype=np.float64), b.sum(axis=0), (b * b).sum(axis=0)]
+        pairs, *of_b = [np.broadcast_to(one, product.shape) for one in alone]
+        sums += np.moveaxis(np.stack([pairs, *by_pattern, *of_b, product], axis=-1), 1, 2)
+    return sums
+
+
+def _patterns(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give where quantities (the last axis) are known, each way once, and which way is each quantity's."""
+    kinds: list[int] = []
+    pattern = np.zeros(there.shape[2], np.int64)
+    for k in range(there.shape[2]):
+        same = next((j for j, kind in enumerate(kinds) if np.array_equal(there[..., kind], there[..., k])), None)
+        pattern[k] = len(kinds) if same is None else same
+        if same is None:
+            kinds.append(k)
+    return there[..., kinds], pattern
+
+
+def movement_sums(
+    cells: Float[np.ndarray, "step unit"],
+    quantities: Float[np.ndarray, "step quantity"],
+    edges: Sequence[int],
+    *,
+    counted: int = 0,
+) -> Float[np.ndarray, "unit quantity lag sum"]:
+    """Sum the same over movements: of a quantity to the next step at which it is known, and of a cell meanwhile."""
+    sums = np.zeros((cells.shape[1], quantities.shape[1], len(ALL_LAGS), 6))
+    whole = np.isfinite(quantities).all(axis=0)
+    if whole.any():
+        moved = [np.full_like(values, np.nan) for values in (cells, quantities[:, whole])]
+        for begin, end in pairwise(edges):
+            last = max(begin, end - MOVEMENT)
+            for values, movement in zip((cells, quantities[:, whole]), moved, strict=True):
+                movement[begin:last] = values[begin + MOVEMENT : end] - values[begin:last]
+        sums[:, whole] = pair_sums(moved[0], moved[1], edges, counted=counted - MOVEMENT)
+    for k in np.flatnonzero(~whole).tolist():
+        sums[:, k] = _sums_of_gaps(cells, quantities[:, k], edges)
+    return sums
+
+
+def _sums_of_gaps(
+    cells: Float[np.ndarray, "step unit"], quantity: Float[np.ndarray, " step"], edges: Sequence[int]
+) -> Float[np.ndarray, "unit lag sum"]:
+    """Movements of a quantity with gaps: each has a length of its own."""
+    sums = np.zeros((cells.shape[1], len(ALL_LAGS), 6))
+    for begin, end in pairwise(edges):
+        late, early = movement_of(begin + np.flatnonzero(np.isfinite(quantity[begin:end])))
+        for k, lag in enumerate(ALL_LAGS):
+            within = (early + lag >= begin) & (late + lag < end)
+            for first in range(0, int(within.sum()), AT_ONCE):
+                to, at = late[within][first : first + AT_ONCE], early[within][first : first + AT_ONCE]
+                a, b = cells[to + lag] - cells[at + lag], quantity[to] - quantity[at]
+                one = np.ones(cells.shape[1])
+                sums[:, k] += np.stack(
+                    [len(b) * one, a.sum(axis=0), (a * a).sum(axis=0), b.sum() * one, (b @ b) * one, b @ a], axis=1
+                )
+    return sums
+
+
 def find_followed(
-    cell: Cell, quantities: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
+    names: Sequence[str],
+    units: Sequence[str],
+    halves: Float[np.ndarray, "half quantity lag sum"],
+    movements: Float[np.ndarray, "quantity lag sum"],
 ) -> Follows | None:
     """Choose the quantity, and then its lag, on the first half of the steps; quote both on the second.
 
+    Parameters
+    ----------
+    names, units
+        Of the quantities, and what they are measured in.
+    halves, movements
+        As :func:`pair_sums` and :func:`movement_sums` give them, for one unit.
+
     Examples
     --------
-    >>> from tallycell.parameters import Activations
     >>> draw = np.random.default_rng(0)
-    >>> rain = draw.exponential(size=400) * (draw.random(400) < 0.3)
-    >>> stored = np.cumsum(rain - 0.3) / 6
-    >>> cell = Cell(0, "forward", 0, *np.ones((3, 400)), stored, np.array([0, 400]), np.zeros(1), Activations())
-    >>> found = find_followed(cell, {"store": np.cumsum(rain - 0.3)}, {"store": "mm"})
+    >>> store = np.cumsum(draw.normal(size=400))[:, np.newaxis]
+    >>> halves = np.stack([pair_sums(store / 6, store, edges)[0] for edges in ((0, 200), (200, 400))])
+    >>> found = find_followed(["store"], ["mm"], halves, movement_sums(store / 6, store, (0, 400))[0])
     >>> f"{found.quantity}: r = {found.correlation:.2f}, {found.per_unit:.1f} {found.units}"
     'store: r = 1.00, 6.0 mm'
     """
-    chosen_on, quoted_on = cell.halves
-    at_once = {name: _at_lag(cell, steps, 0, chosen_on)[0] for name, steps in quantities.items()}
-    if not at_once:
+    if not names:
         return None
-    name = max(at_once, key=lambda name: abs(at_once[name]))
-    quantity = quantities[name]
-    by_lag = {lag: _at_lag(cell, quantity, lag, chosen_on)[0] for lag in (*LAGS, *(-lag for lag in LAGS))}
+    chosen_on, quoted_on = halves
+    at_once = [_at_lag(sums[0])[0] for sums in chosen_on]
+    which = max(range(len(names)), key=lambda k: abs(at_once[k]))
+    by_lag = {lag: _at_lag(chosen_on[which, k])[0] for k, lag in enumerate(ALL_LAGS) if lag}
     lag = max(by_lag, key=lambda lag: abs(by_lag[lag]))
-    if abs(by_lag[lag]) < abs(at_once[name]) + WORTH_A_LAG:
+    if abs(by_lag[lag]) < abs(at_once[which]) + WORTH_A_LAG:
         lag = 0
-    correlation, per_unit = _at_lag(cell, quantity, lag, quoted_on)
-    without = _at_lag(cell, quantity, 0, quoted_on)
+    correlation, per_unit = _at_lag(quoted_on[which, ALL_LAGS.index(lag)])
+    without = _at_lag(quoted_on[which, 0])
     if lag and abs(correlation) < abs(without[0]) + WORTH_A_LAG:  # the lag was chance
         lag, (correlation, per_unit) = 0, without
-    if abs(correlation) < FOLLOWS or correlation * at_once[name] <= 0:
+    if abs(correlation) < FOLLOWS or correlation * at_once[which] <= 0:
         return None
-    if not _moves_along(cell, quantity, lag, correlation):
+    # Whether movements go the way in which it follows, above chance: two random walks are correlated by 0.5 in four of
+    # ten pairs, their movements are not. Movements that overlap do not count as independent.
+    along = movements[which, ALL_LAGS.index(lag)]
+    chance = math.sqrt(MOVEMENT / max(float(along[0]), 1))
+    if math.copysign(1, correlation) * _regression(along)[0] <= ABOVE_CHANCE * chance:
         return None
-    return Follows(name, correlation, lag, per_unit, (units or {}).get(name, ""))
+    return Follows(names[which], correlation, lag, per_unit, units[which])
 
 
-def _pairs_at(cell: Cell, lag: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Pair the steps of a cell within a part with those of a quantity so many before, in the same sequences."""
-    begin, end = part.start or 0, len(cell.c) if part.stop is None else part.stop
-    if lag == 0:
-        return np.arange(begin, end), np.arange(begin, end)
-    pieces = []
-    for first, last in itertools.pairwise(cell.start.tolist()):
-        low, high = max(first, begin), min(last, end)
-        pieces.append(np.arange(max(low, low + lag), min(high, high + lag)))
-    cells = np.concatenate(pieces)
-    return cells, cells - lag
+def _at_lag(sums: Float[np.ndarray, " sum"]) -> tuple[float, float]:
+    """Correlation of cell and quantity, and the quantity for one unit of the cell; 0 and NaN of too few pairs."""
+    return (0.0, math.nan) if sums[0] < FEWEST_PAIRS // 2 else _regression(sums)
 
 
-def _at_lag(cell: Cell, quantity: Float[np.ndarray, " step"], lag: int, part: slice) -> tuple[float, float]:
-    """Correlation of cell and quantity at a lag over a part of the steps, and the quantity for one unit of the cell."""
-    cells, steps = _pairs_at(cell, lag, part)
-    if np.isfinite(quantity[steps]).sum() < FEWEST_PAIRS // 2:
+def _regression(sums: Float[np.ndarray, " sum"]) -> tuple[float, float]:
+    """Pearson's correlation, 0 where one of both does not vary; and the slope of the quantity on the cell."""
+    n, a, a2, b, b2, ab = sums.tolist()
+    if not n:
         return 0.0, math.nan
-    return _regression(cell.c[cells], quantity[steps])
-
-
-def _moves_along(cell: Cell, quantity: Float[np.ndarray, " step"], lag: int, correlation: float) -> bool:
-    """Whether the movements of a cell over some steps go the way in which it follows a quantity, above chance.
-
-    Two random walks are correlated by 0.5 in four of ten pairs, their movements are not. Movements that overlap do not
-    count as independent.
-    """
-    late, early = [], []
-    for begin, end in itertools.pairwise(cell.start.tolist()):
-        ends, begins = movement_of(begin + np.flatnonzero(np.isfinite(quantity[begin:end])))
-        within = (begins + lag >= begin) & (ends + lag < end)
-        late.append(ends[within])
-        early.append(begins[within])
-    ends, begins = np.concatenate(late), np.concatenate(early)
-    moved = [cell.c[ends + lag] - cell.c[begins + lag], quantity[ends] - quantity[begins]]
-    chance = math.sqrt(MOVEMENT / max(len(ends), 1))
-    return math.copysign(1, correlation) * _regression(*moved)[0] > ABOVE_CHANCE * chance
-
-
-def _regression(cell: np.ndarray, quantity: np.ndarray) -> tuple[float, float]:
-    """Pearson's correlation over the pairs in which both have a value, 0 where one does not vary; and the slope."""
-    both = np.isfinite(cell) & np.isfinite(quantity)
-    a, b = cell[both], quantity[both]
-    if not a.size or not (np.std(a) > 0 and np.std(b) > 0):
+    of_a, of_b, both = a2 / n - (a / n) ** 2, b2 / n - (b / n) ** 2, ab / n - a / n * (b / n)
+    if not (of_a > ROUNDING * a2 / n and of_b > ROUNDING * b2 / n):
         return 0.0, math.nan
-    a, b = a - a.mean(), b - b.mean()
-    covariance = float(np.mean(a * b))
-    return covariance / float(np.std(a) * np.std(b)), covariance / float(np.mean(a * a))
+    return both / math.sqrt(of_a * of_b), both / of_a

@@ -72,7 +72,7 @@ def plain(text: str, glyphs: Glyphs) -> str:
     >>> plain("R² ≥ 0.9", ASCII), plain("R² ≥ 0.9", UNICODE)
     ('R2 >= 0.9', 'R² ≥ 0.9')
     """
-    return text if glyphs is UNICODE else text.translate({ord("²"): "2", ord("≥"): ">=", ord("·"): "."})
+    return text if glyphs is UNICODE else text.translate({ord("²"): "2", ord("≥"): ">=", ord("·"): ".", ord("±"): "+-"})
 
 
 def page_of(
@@ -170,19 +170,26 @@ def _units(reading: "Reading", top: int, glyphs: Glyphs) -> list[RenderableType]
         said = Text(unit.sentence)
         if marks := say_triggers(unit, glyphs):
             said.append(f"\n{marks}", style="dim")
-        table.add_row(unit.label, unit.role, say_r2(unit.r2), str(unit.parameters), said)
+        table.add_row(unit.label, unit.role, say_r2(unit.r2, unit.r2_error), str(unit.parameters), said)
     marks = ", ".join(f"{glyphs.events[event]} {event}" for event in ("increment", "decrement", "reset"))
     notes = (
-        "  R²: what a counter of so many fitted numbers, its tally, explains of the cell on steps not fitted on.",
+        "  R² ± its standard error: what a counter of so many fitted numbers explains, on steps not fitted on.",
         f"  {marks}, with the share of the steps with a stimulus at which it happens." if glyphs is UNICODE else "",
     )
     heading = _heading(f"{many} that a simple counter explains best (not the most important ones)")
     return [heading, table, *(Text(note, style="dim") for note in notes if note)]
 
 
-def say_r2(r2: float) -> str:
-    """Say an R² in two digits, or a dash where there is none."""
-    return "-" if math.isnan(r2) else f"{r2:.2f}"
+def say_r2(r2: float, error: float = math.nan) -> str:
+    """Say an R² in two digits, with its standard error where that is known; a dash where there is no R².
+
+    Examples
+    --------
+    >>> say_r2(0.951), say_r2(0.951, 0.012), say_r2(0.951, 0.0002), say_r2(math.nan)
+    ('0.95', '0.95 ± 0.01', '0.95 ± 0.00', '-')
+    """
+    said = "-" if math.isnan(r2) else f"{r2:.2f}"
+    return said if math.isnan(error) else f"{said} ± {error:.2f}"
 
 
 def say_triggers(unit: "UnitReading", glyphs: Glyphs = UNICODE) -> str:
@@ -271,12 +278,19 @@ def _readability(reading: "Reading", glyphs: Glyphs) -> list[RenderableType]:
 def html_of(reading: "Reading", top: int = TOP) -> str:
     """Give a reading as HTML: its roles, and the units that read best; every name escaped."""
     roles = ", ".join(f"{count:,} {role}" for role, count in reading.roles().items() if count)
-    rows = [(unit.label, unit.role, say_r2(unit.r2), str(unit.parameters), unit.sentence) for unit in reading.best(top)]
+    rows = [
+        (unit.label, unit.role, say_r2(unit.r2, unit.r2_error), str(unit.parameters), unit.sentence)
+        for unit in reading.best(top)
+    ]
     return html_grid(f"{len(reading.units):,} units: {roles}", ("unit", "role", "R²", "numbers", "what it does"), rows)
 
 
 def unit_html(unit: "UnitReading") -> str:
     """Give the reading of a unit as HTML."""
-    rows = [("role", unit.role), ("R²", say_r2(unit.r2)), ("numbers of its counter", str(unit.parameters))]
+    rows = [
+        ("role", unit.role),
+        ("R²", say_r2(unit.r2, unit.r2_error)),
+        ("numbers of its counter", str(unit.parameters)),
+    ]
     rows += [(event, _share(triggers)) for event, triggers in unit.triggers.items() if triggers]
     return html_table(f"Unit {unit.label}: {unit.sentence}", rows)

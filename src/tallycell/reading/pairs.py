@@ -7,10 +7,11 @@ event there more often than either alone.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
 from tallycell.reading.clock import say_number
 from tallycell.reading.triggers import ABOVE_CHANCE, COMMON, Amounts, Stimuli, Trigger
@@ -23,6 +24,7 @@ MOST_AMOUNTS = 32  # features or quantities: among more no pairs are looked for
 MOST_SEARCHED = 20_000  # steps of each half that are looked at, evenly spread
 
 Mask = Bool[np.ndarray, " step"]
+Bits = UInt64[np.ndarray, " word"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +58,26 @@ class PairSearch:
     thresholds: tuple[_Condition, ...]
 
     @classmethod
-    def over(cls, stimuli: Stimuli, middle: int, steps: int) -> "PairSearch":
+    def over(cls, stimuli: Stimuli, middle: int) -> "PairSearch":
         """Prepare a search over some steps, of which those before the middle are the first half."""
         halves = [
             np.unique(np.linspace(begin, end - 1, min(end - begin, MOST_SEARCHED)).astype(np.int64))
-            for begin, end in ((0, middle), (middle, steps))
+            for begin, end in ((0, middle), (middle, stimuli.steps))
             if end > begin
         ]
         looked = np.concatenate(halves)
-        amounts = stimuli.amounts and replace(stimuli.amounts, values=stimuli.amounts.values[:, looked])
-        codes, previous = (None if of is None else of[looked] for of in (stimuli.codes, stimuli.previous))
-        sampled = Stimuli(stimuli.labels, codes, previous=previous, amounts=amounts)
-        return cls(sampled, looked, int((looked < middle).sum()), tuple(_thresholds(amounts)))
+        sampled = stimuli.take(looked)
+        return cls(sampled, looked, int((looked < middle).sum()), tuple(_thresholds(sampled.amounts)))
 
-    def find(self, happens: Mask, moved: Float[np.ndarray, " step"]) -> Trigger | None:
+    def find(self, event: Mask, amount: Float[np.ndarray, " step"]) -> Trigger | None:
         """Find two conditions that bring an event together, or None.
+
+        Parameters
+        ----------
+        event
+            Whether it happens, at the steps that are looked at.
+        amount
+            What it moves there.
 
         Examples
         --------
@@ -79,51 +86,95 @@ class PairSearch:
         >>> rain, warmth = draw.exponential(size=2000), draw.normal(size=2000)
         >>> stimuli = amount_stimuli(Amounts(("rain", "warmth"), ("mm", "°C"), np.stack([rain, warmth])))
         >>> snows = (rain > 1.2) & (warmth < 0)
-        >>> PairSearch.over(stimuli, 1000, 2000).find(snows, snows * rain).stimulus
+        >>> PairSearch.over(stimuli, 1000).find(snows, snows * rain).stimulus
         'rain above 1.2 mm while warmth is below -0.031 °C'
         """
-        event, amount = happens[self.steps], moved[self.steps]
-        first_half, second_half = slice(0, self.found_on), slice(self.found_on, None)
         chance = float(event.mean()) if event.size else 0.0
         if not 0 < chance < COMMON:
             return None
         best, score = None, ABOVE_CHANCE
-        found = event[first_half]
-        for first in self._first_conditions(found):
-            at = first.at[first_half]
-            share = float(found[at].mean())
-            for second in self._second_conditions(first):
-                above = _surprise(found, at & second.at[first_half], share)
-                if above > score:
-                    best, score = (first, second), above
-        return None if best is None else _quote(*best, event, amount, second_half)
+        found = event[: self.found_on]
+        happens = _packed(found[np.newaxis])[0]
+        for first in self._first_conditions(found, happens):
+            at = _packed(first.at[np.newaxis, : self.found_on])[0]
+            share = float(_count(at & happens)) / float(_count(at))
+            seconds, bits = self._second_conditions(first)
+            above = _surprises(happens, bits & at, share)
+            k = int(np.argmax(above)) if len(above) else 0
+            if len(above) and above[k] > score:
+                best, score = (first, seconds[k]), float(above[k])
+        return None if best is None else _quote(*best, event, amount, slice(self.found_on, None))
 
-    def _first_conditions(self, event: Mask) -> Iterator[_Condition]:
+    def _first_conditions(self, event: Mask, happens: Bits) -> Iterator[_Condition]:
         """Conditions that bring the event most: the likeliest symbols, or the amount above (below) a tenth of it."""
         chance = float(event.mean()) if event.size else 0.0
         codes = self.stimuli.codes
         if codes is not None:
             size = len(self.stimuli.labels)
-            seen = np.bincount(codes[: self.found_on], minlength=size)
-            share = np.bincount(codes[: self.found_on], event, size) / np.maximum(seen, 1)
+            seen = self._seen[:size]
+            share = np.bincount(codes[: self.found_on][event], minlength=size)[:size] / np.maximum(seen, 1)
             above = np.where(seen >= FEWEST, (share - chance) * np.sqrt(seen), -math.inf)
             for code in np.argsort(-above)[:MOST_SYMBOLS].tolist():
                 if above[code] > 0 and 0 < share[code] < 1:
                     yield _Condition(codes == code, self.stimuli.labels[code], "")
         elif self.thresholds:
-            best = max(self.thresholds, key=lambda one: _surprise(event, one.at[: self.found_on], chance))
-            if _surprise(event, best.at[: self.found_on], chance) > ABOVE_CHANCE:
-                yield best
+            above = _surprises(happens, self._bits, chance)
+            k = int(np.argmax(above))
+            if above[k] > ABOVE_CHANCE:
+                yield self.thresholds[k]
 
-    def _second_conditions(self, first: _Condition) -> Iterator[_Condition]:
+    def _second_conditions(self, first: _Condition) -> tuple[list[_Condition], UInt64[np.ndarray, "condition word"]]:
         """List what may be so besides a first condition: the symbol before, amounts above or below a tenth of them."""
-        previous = self.stimuli.previous
+        previous, after = self.stimuli.previous, []
         if previous is not None:
             before = previous[: self.found_on][first.at[: self.found_on]]
-            seen = np.bincount(before[before >= 0], minlength=len(self.stimuli.labels))
-            for code in np.flatnonzero(seen >= FEWEST).tolist():
-                yield _Condition(previous == code, "", f"after {self.stimuli.labels[code]}")
-        yield from self.thresholds
+            seen = np.bincount(before[before >= 0], minlength=len(self.stimuli.labels))[: len(self.stimuli.labels)]
+            after = [
+                _Condition(previous == code, "", f"after {self.stimuli.labels[code]}")
+                for code in np.flatnonzero(seen >= FEWEST).tolist()
+            ]
+        if not after:
+            return list(self.thresholds), self._bits
+        bits = _packed(np.stack([one.at[: self.found_on] for one in after]))
+        return [*after, *self.thresholds], np.concatenate([bits, self._bits])
+
+    @cached_property
+    def _seen(self) -> Int[np.ndarray, " symbol"]:
+        """Steps of the first half with each symbol."""
+        assert self.stimuli.codes is not None  # asked only where there are symbols
+        return np.bincount(self.stimuli.codes[: self.found_on], minlength=len(self.stimuli.labels))
+
+    @cached_property
+    def _bits(self) -> UInt64[np.ndarray, "condition word"]:
+        """Where the thresholds hold on the first half, 64 steps a word."""
+        at = [one.at[: self.found_on] for one in self.thresholds]
+        return _packed(np.stack(at) if at else np.zeros((0, self.found_on), bool))
+
+
+def _packed(at: Bool[np.ndarray, "condition step"]) -> UInt64[np.ndarray, "condition word"]:
+    """Pack truth values into words, so that a whole half is counted in a few hundred of them."""
+    padded = np.zeros((len(at), -(-at.shape[1] // 64) * 64), dtype=bool)
+    padded[:, : at.shape[1]] = at
+    return np.packbits(padded, axis=1).view(np.uint64)
+
+
+def _count(bits: UInt64[np.ndarray, "... word"]) -> Int[np.ndarray, "..."]:
+    """Count the steps at which something is so."""
+    counted: np.ndarray = np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
+    return counted
+
+
+def _surprises(
+    happens: Bits, at: UInt64[np.ndarray, "condition word"], chance: float
+) -> Float[np.ndarray, " condition"]:
+    """Count the standard deviations by which an event is more frequent under each condition than chance has it."""
+    seen = _count(at)
+    if not 0 < chance < 1:
+        return np.full(len(at), -math.inf)
+    share = _count(at & happens) / np.maximum(seen, 1)
+    above: np.ndarray = (share - chance) * np.sqrt(seen / (chance * (1 - chance)))
+    above[seen < FEWEST] = -math.inf
+    return above
 
 
 def _quote(

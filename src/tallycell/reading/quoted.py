@@ -1,27 +1,29 @@
-"""The tally that a reading quotes for a unit, run over a cell: the one it was read from, or the same on other input."""
+"""The tally that a reading quotes for a unit, run over its cell: on what it was read from, or on other input."""
 
 import numpy as np
+from jaxtyping import Float
 
 from tallycell.errors import InputError
-from tallycell.reading.cells import Cell
+from tallycell.reading.cells import Cells
+from tallycell.reading.fitting import FittedLevels, explain_cells
 from tallycell.reading.reading import UnitReading
-from tallycell.reading.tally import BINARY_RUNGS, RUNGS, Tally, binary_codes, nearest_level
+from tallycell.reading.tally import RUNGS
 
 
-def quoted_tally(unit: UnitReading, cell: Cell) -> Tally:
-    """Give the tally that is quoted for a unit, with the levels that were fitted, and its codes over a cell.
+def explain_quoted(unit: UnitReading, cell: Cells) -> Float[np.ndarray, " step"]:
+    """Give what the tally that is quoted for a unit makes of its cell, with the levels that were fitted, by step.
 
     Parameters
     ----------
     unit
         Its reading.
     cell
-        The same unit's cell, on what it was read from or on other input. Nothing is fitted to it.
+        The same unit's cell by itself, on what it was read from or on other input. Nothing is fitted to it.
 
     Raises
     ------
     InputError
-        If the cell is another unit's.
+        If the cell is another unit's, or there are several.
 
     Examples
     --------
@@ -34,17 +36,13 @@ def quoted_tally(unit: UnitReading, cell: Cell) -> Tally:
     >>> x = np.array([[symbol == "(", symbol == ")"] for symbol in "(()(()))()" * 30], dtype=float)
     >>> trace = tc.record_trace(parameters, x)
     >>> cell = next(iterate_cells(trace))
-    >>> tally = quoted_tally(tc.read_units(trace).units[0], cell)
-    >>> bool(np.allclose(tally.explain(cell), cell.c))
+    >>> bool(np.allclose(explain_quoted(tc.read_units(trace).units[0], cell), trace.c.to_numpy().ravel()))
     True
     """
-    if (unit.layer, unit.direction, unit.unit) != (cell.layer, cell.direction, cell.unit):
-        raise InputError(f"the cell is not of unit {unit.label}, whose reading this is; choose that unit's cell")
+    if (unit.layer, unit.direction, (unit.unit,)) != (cell.layer, cell.direction, cell.units):
+        raise InputError(f"the cell is not of unit {unit.label} alone, whose reading this is; choose that unit's cell")
     fitted = next(one for one in unit.ladder if one.name == unit.rung)
     rung = next(one for one in RUNGS if one.name == unit.rung)
-    writes, keeps = np.array(fitted.write_levels), np.array(fitted.keep_levels)
-    if rung in BINARY_RUNGS:
-        codes = binary_codes(cell)
-    else:
-        codes = nearest_level(cell.write, writes), nearest_level(cell.f, keeps)
-    return Tally(rung, writes, keeps, *codes, fitted.intercept, fitted.r2)
+    numbers = (fitted.write_levels, fitted.keep_levels, fitted.intercept)
+    explained: np.ndarray = explain_cells(cell, rung, FittedLevels(*(np.array([one]) for one in numbers)))[:, 0]
+    return explained

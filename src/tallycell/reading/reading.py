@@ -17,7 +17,7 @@ from tallycell.reading.clock import Clock
 from tallycell.reading.following import Follows
 from tallycell.reading.nothing_learned import NothingLearned
 from tallycell.reading.roles import ROLES, Role
-from tallycell.reading.tally import GOOD_ENOUGH, RUNGS
+from tallycell.reading.tally import GOOD_ENOUGH, RUNGS, FittedRung
 from tallycell.reading.triggers import Trigger
 from tallycell.wording import quoted, shown
 
@@ -25,31 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class FittedRung:
-    """One rung of the ladder, fitted to a cell.
-
-    Attributes
-    ----------
-    name, parameters
-        Which, and how many numbers were fitted.
-    r2
-        Share of the cell that it explains, on the second half; NaN where that could not be tested.
-    write_levels, keep_levels, intercept
-        What a step adds to the tally and what it multiplies it with, ascending; and ĉ - tally.
-    time_constant
-        Steps after which the tally has forgotten all but 1/e at its highest keep level.
-    """
-
-    name: str
-    parameters: int
-    r2: float
-    write_levels: tuple[float, ...]
-    keep_levels: tuple[float, ...]
-    intercept: float
-    time_constant: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +45,7 @@ class UnitReading:
         Every rung as it was fitted.
     memory
         Steps in which the cell forgets what it held down to 1/e, on average, resets included: see
-        :meth:`~tallycell.reading.cells.Cell.memory`.
+        :class:`~tallycell.reading.behaviour.Behaviour`.
     exposure
         What the output gate lets out of it; None where the trace does not hold the gate.
     triggers
@@ -79,6 +54,12 @@ class UnitReading:
         The known quantity that the cell goes along with best, if the correlation is at least 0.5; which one is chosen
         on the first half of the steps, the correlation quoted on the second; both have one sign, and the movements over
         8 steps go along as well, because two series that only drift are often correlated.
+    r2_error
+        Standard error of r2, from how it differs between stretches of the steps that it is quoted on; NaN where there
+        are fewer than two of them.
+    undecided
+        Another role that the unit would have with an R² as little as two standard errors from this; None where there is
+        none.
     """
 
     layer: int
@@ -94,6 +75,8 @@ class UnitReading:
     exposure: Exposure | None
     triggers: Mapping[str, tuple[Trigger, ...]]
     follows: Follows | None
+    r2_error: float = math.nan
+    undecided: Role | None = None
 
     def __repr__(self) -> str:
         return f"UnitReading({self.label!r}, {self.role!r}, R² {self.r2:.2f}, {self.sentence!r})"

@@ -2,11 +2,8 @@
 
 from typing import Literal
 
-import numpy as np
-
 from tallycell.reading.behaviour import Behaviour
-from tallycell.reading.cells import Cell
-from tallycell.reading.tally import GOOD_ENOUGH, Tally, is_constant
+from tallycell.reading.tally import GOOD_ENOUGH, FittedRung
 
 Role = Literal[
     "counter", "timer", "flag", "slow store", "leaky integrator", "memoryless", "mixed", "constant", "unknown"
@@ -29,19 +26,20 @@ BEYOND = 0.1  # share of the large moves of a flag that go on from where it is; 
 TIMER_SHARE = 0.8  # of the steps that do not reset, moved by the same amount
 
 
-def too_few(cell: Cell) -> str:
+def too_few(behaviour: Behaviour) -> str:
     """Say what is missing to read a cell: steps, or movements; empty if nothing is."""
-    if len(cell.c) < FEWEST_STEPS_READ:
-        return f"{len(cell.c)} steps are too few to read it: give at least {FEWEST_STEPS_READ}"
-    if not is_constant(cell) and (movements := cell.movements()) < FEWEST_MOVEMENTS:
+    steps, movements = behaviour.steps, behaviour.movements
+    if steps < FEWEST_STEPS_READ:
+        return f"{steps} steps are too few to read it: give at least {FEWEST_STEPS_READ}"
+    if not behaviour.constant and movements < FEWEST_MOVEMENTS:
         return (
-            f"it moves {'once' if movements < 1.5 else f'{movements:.0f} times'} in {len(cell.c):,} steps, too few to "
+            f"it moves {'once' if movements < 1.5 else f'{movements:.0f} times'} in {steps:,} steps, too few to "
             f"read it: give an input that moves it at least {FEWEST_MOVEMENTS} times"
         )
     return ""
 
 
-def role_of(cell: Cell, tally: Tally, behaviour: Behaviour, *, amounts: bool, follows: bool) -> Role:
+def role_of(tally: FittedRung, behaviour: Behaviour, *, amounts: bool, follows: bool) -> Role:
     """Give a cell its role; the first rule that holds decides.
 
     ================  ==============================================================================================
@@ -67,20 +65,20 @@ def role_of(cell: Cell, tally: Tally, behaviour: Behaviour, *, amounts: bool, fo
 
     Parameters
     ----------
-    cell, tally, behaviour
+    tally, behaviour
         What is known of it.
     amounts
         Whether the input is amounts (features, a sound) and not symbols.
     follows
         Whether the cell goes along with a known quantity.
     """
-    if too_few(cell):
+    if too_few(behaviour):
         return "unknown"
-    if is_constant(cell):
+    if behaviour.constant:
         return "constant"
-    if np.var(cell.f * cell.before()) < CARRIED_BY_MEMORY * np.var(cell.c):
+    if behaviour.carried < CARRIED_BY_MEMORY:
         return "memoryless"
-    told = tally.r2 >= GOOD_ENOUGH and tally.rung.parameters <= FEW_NUMBERS
+    told = tally.r2 >= GOOD_ENOUGH and tally.parameters <= FEW_NUMBERS
     if behaviour.time_constant < KEEPS:
         return "leaky integrator" if told or behaviour.constant_leak >= GOOD_ENOUGH else "mixed"
     if _is_flag(behaviour):

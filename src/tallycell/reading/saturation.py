@@ -1,12 +1,19 @@
 """How binary the gates of a trace are: shares at their limits, and histograms."""
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
 
-from tallycell.activations import SATURATION_SHARE
+from tallycell.activations import SATURATION_SHARE, Activation
 from tallycell.errors import TraceError
-from tallycell.names import DIRECTION, GATES, SEQUENCE, STEP, TIME
+from tallycell.names import DIRECTION, GATES, LAYER, SEQUENCE, STEP, TIME, UNIT
 from tallycell.trace.schema import activations_of, whole
+
+if TYPE_CHECKING:
+    from tallycell.reading.levels import Levels
+    from tallycell.reading.sums import UnitSums
 
 BINS = 20
 HIDDEN_OF_C = "hidden(c)"  # what the output gate shows or hides: tanh(c), mostly
@@ -63,6 +70,46 @@ def saturated_share(saturation: xr.Dataset) -> xr.DataArray:
     return both.mean([name for name in both.dims if name != "gate"])
 
 
+def saturation_of(levels: "Levels", sums: "UnitSums") -> xr.Dataset:
+    """Give from sums what :func:`read_saturation` gives."""
+    layers, directions = (list(dict.fromkeys(values.tolist())) for values in (levels.layer, levels.direction))
+    units = list(dict.fromkeys(levels.unit.tolist()))
+    sizes = (len(directions), len(layers), len(units))  # the order of the units in sums
+
+    def by_unit(values: np.ndarray) -> np.ndarray:
+        placed = values.reshape(*sizes, *values.shape[1:])
+        return np.moveaxis(placed, [3, 1, 0, 2], [0, 1, 2, 3])
+
+    dims = ("gate", LAYER, DIRECTION, UNIT)
+    shares = by_unit(sums.near / max(int(sums.steps.sum()), 1))
+    coords = {"gate": levels.gates.tolist(), LAYER: layers, DIRECTION: directions, UNIT: units}
+    return xr.Dataset(
+        {
+            "left": (dims, shares[..., 0]), "right": (dims, shares[..., 1]),
+            "histogram": ((*dims, "bin"), by_unit(sums.histogram)),
+            "edges": (("gate", DIRECTION, "edge"), levels.edges),
+        },
+        coords, attrs={"hidden": levels.hidden.item()},
+    )  # fmt: skip
+
+
+def near_limits(activation: Activation, share: float = SATURATION_SHARE) -> tuple[float, float, float]:
+    """Left limit, right limit, and how near to them is at them; NaN for a limit that is not finite."""
+    limits = [
+        math.nan if side is None or not math.isfinite(side) else side for side in (activation.left, activation.right)
+    ]
+    size = max(map(abs, activation.range))
+    return limits[0], limits[1], share * (size if math.isfinite(size) else 1.0)
+
+
+def edges_of(activation: Activation, values: np.ndarray) -> np.ndarray:
+    """Edges of the bins of a histogram: over the range, or over the values where that is infinite."""
+    low, high = activation.range
+    if not np.isfinite([low, high]).all():
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return np.linspace(low, high, BINS + 1)
+
+
 def _read_row(trace: xr.Dataset, row: str, share: float) -> xr.Dataset:
     by_direction = []
     for d in range(trace.sizes[DIRECTION]):
@@ -78,10 +125,7 @@ def _read_row(trace: xr.Dataset, row: str, share: float) -> xr.Dataset:
             side: xr.apply_ufunc(near, values, kwargs={"share": share}).sum(STEP) / steps  # NaN is near nothing
             for side, near in (("left", activation.saturated_left), ("right", activation.saturated_right))
         }
-        low, high = activation.range
-        if not np.isfinite([low, high]).all():
-            low, high = float(values.min()), float(values.max())
-        edges = np.linspace(low, high, BINS + 1)
+        edges = edges_of(activation, values.to_numpy())
         histogram = xr.apply_ufunc(
             _histogram, values, input_core_dims=[[STEP]], output_core_dims=[["bin"]], kwargs={"edges": edges}
         )

@@ -8,7 +8,7 @@ from tallycell.reading.behaviour import Behaviour
 from tallycell.reading.clock import LOSSLESS, Clock, say_number
 from tallycell.reading.following import Follows
 from tallycell.reading.roles import FEW_NUMBERS, KEEPS, OVERWRITES, Role, too_few
-from tallycell.reading.tally import GOOD_ENOUGH, Tally
+from tallycell.reading.tally import GOOD_ENOUGH, FittedRung
 from tallycell.reading.triggers import COMMON, Trigger
 from tallycell.wording import shown
 
@@ -36,15 +36,18 @@ class Told:
         How long steps are.
     filling
         In which months or hours it fills and empties; empty where that is not said.
+    undecided
+        Another role that its R² may give it as well, or None.
     """
 
     role: Role
-    tally: Tally
+    tally: FittedRung
     behaviour: Behaviour
     triggers: Mapping[str, tuple[Trigger, ...]]
     follows: Follows | None
     clock: Clock
     filling: str = ""
+    undecided: Role | None = None
 
 
 def sentence_of(told: Told) -> str:
@@ -52,13 +55,15 @@ def sentence_of(told: Told) -> str:
     if told.role == "constant":
         return "Constant: it never moves."
     if told.role == "unknown":
-        return f"Not known: {too_few(told.behaviour.cell)}."
+        return f"Not known: {too_few(told.behaviour)}."
     clauses = [_opening(told)]
     if told.role not in ("flag", "memoryless"):
         clauses += _reset_clause(told.triggers.get("reset", ()))
     if told.role != "memoryless":
         clauses.append(say_memory(told.behaviour.memory, told.clock))
-    clauses += filter(None, [told.filling, _say_shown(told), say_followed(told.follows, told.clock)])
+    clauses += filter(
+        None, [told.filling, _say_shown(told), say_followed(told.follows, told.clock), _say_undecided(told)]
+    )
     return f"{'; '.join(clauses)}."
 
 
@@ -112,11 +117,11 @@ def _opening(told: Told) -> str:
 
 def _moves(told: Told) -> list[str]:
     behaviour = told.behaviour
-    steps_of = {"increment": behaviour.increments, "decrement": behaviour.decrements}
-    telling = {event for event, steps in steps_of.items() if steps.mean() >= RARELY or told.triggers.get(event)}
+    shares = {"increment": behaviour.increments, "decrement": behaviour.decrements}
+    telling = {event for event, share in shares.items() if share >= RARELY or told.triggers.get(event)}
     return [
-        f"{word} by {say_number(abs(step))}{_say_at(told.triggers.get(event, ()), float(steps.mean()))}"
-        for word, event, step, steps in (
+        f"{word} by {say_number(abs(step))}{_say_at(told.triggers.get(event, ()), share)}"
+        for word, event, step, share in (
             ("up", "increment", behaviour.up, behaviour.increments),
             ("down", "decrement", behaviour.down, behaviour.decrements),
         )
@@ -141,7 +146,7 @@ def _say_at(triggers: tuple[Trigger, ...], rate: float) -> str:
 def _flag(told: Told) -> str:
     two = told.behaviour.two_values
     resting, moved = (two.high, two.low) if two.rests_high else (two.low, two.high)
-    rates = (float(two.set_at.mean()), float(two.cleared_at.mean()))
+    rates = (two.set, two.cleared)
     resting = resting if abs(resting) > NOTHING * abs(moved) else 0.0
     return (
         f"Flag ({say_number(resting)} or {say_number(moved)}): set{_say_at(told.triggers.get('set', ()), rates[0])}; "
@@ -154,14 +159,14 @@ def _why_mixed(told: Told) -> str:
     tally, behaviour = told.tally, told.behaviour
     if math.isnan(tally.r2):
         return "Not known, its tally could not be tested (it stands still on the second half of the steps)"
-    if behaviour.time_constant >= KEEPS and tally.r2 >= GOOD_ENOUGH and tally.rung.parameters <= FEW_NUMBERS:
+    if behaviour.time_constant >= KEEPS and tally.r2 >= GOOD_ENOUGH and tally.parameters <= FEW_NUMBERS:
         if behaviour.reset_by_moves >= OVERWRITES:
             return f"Overwritten rather than counted ({behaviour.reset_by_moves:.0%} of its moves reset it)"
         return "Neither a counter nor a store"
     said = f"{max(tally.r2, 0):.0%}"
     if tally.r2 >= GOOD_ENOUGH:
-        return f"Too smooth for a counter of {FEW_NUMBERS} numbers; {tally.rung.parameters} explain {said}"
-    return f"No simple counter ({tally.rung.parameters} numbers explain {said})"
+        return f"Too smooth for a counter of {FEW_NUMBERS} numbers; {tally.parameters} explain {said}"
+    return f"No simple counter ({tally.parameters} numbers explain {said})"
 
 
 def _reset_clause(triggers: tuple[Trigger, ...]) -> list[str]:
@@ -189,6 +194,13 @@ def _say_shown(told: Told) -> str:
         if sure := [trigger.stimulus for trigger in told.triggers.get(event, ()) if trigger.share >= SURE]:
             return f"{verb} at {_and(sure)}"
     return f"shown at {exposure.open:.0%} of the steps"
+
+
+def _say_undecided(told: Told) -> str:
+    """Say which role the error of R² leaves open."""
+    if told.undecided is None:
+        return ""
+    return f"{told.role} or {told.undecided} is not decided (R² {told.tally.r2:.2f} ± {told.tally.r2_error:.2f})"
 
 
 def _and(parts: list[str]) -> str:

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,57 +88,80 @@ class Stimuli:
     previous: Int[np.ndarray, " step"] | None = None
     amounts: Amounts | None = None
 
-    def sums(self, values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " stimulus"]:
-        """Sum of values over the steps with each stimulus."""
-        if self.codes is not None:
-            return np.bincount(self.codes, values, len(self.labels))
-        assert self.present is not None  # one of the two is given
-        total: np.ndarray = self.present @ values
-        return total
+    @property
+    def steps(self) -> int:
+        """How many there are."""
+        return len(self.codes) if self.codes is not None else self.present.shape[1]  # type: ignore[union-attr]
 
-    @cached_property
-    def counts(self) -> Float[np.ndarray, " stimulus"]:
-        """Steps with each stimulus."""
-        size = len(self.codes) if self.codes is not None else self.present.shape[1]  # type: ignore[union-attr]
-        return self.sums(np.ones(size))
+    def take(self, steps: Int[np.ndarray, " taken"]) -> "Stimuli":
+        """Take some of the steps."""
+        return Stimuli(
+            self.labels,
+            None if self.codes is None else self.codes[steps],
+            None if self.present is None else self.present[:, steps],
+            None if self.previous is None else self.previous[steps],
+            self.amounts and replace(self.amounts, values=self.amounts.values[:, steps]),
+        )
 
-    def triggers(
-        self,
-        happens: Bool[np.ndarray, " step"],
-        moved: Float[np.ndarray, " step"],
-        among: Bool[np.ndarray, " step"] | None = None,
-    ) -> tuple[Trigger, ...]:
-        """Stimuli at which an event happens most above chance, at most three.
+    def by_step(self, *others: Int[np.ndarray, " step"]) -> tuple[Int[np.ndarray, " step+1"], Int[np.ndarray, " row"]]:
+        """List the stimuli of each step one behind the other, and where those of each step begin.
 
         Parameters
         ----------
-        happens
-            Whether the event happens at each step.
-        moved
-            What it moves.
-        among
-            The steps that count; all if None.
-
-        Returns
-        -------
-        tuple of Trigger
-            The highest first, by the standard deviations that the number of events lies above what chance would give
-            (a binomial); all more than 3. None of an event that happens at 75 % of the steps or more, and none that
-            hardly exceeds its rate: a trigger brings it 1.25 times as often, or leaves half as many steps without it.
+        others
+            One number a step that is listed with its stimuli.
         """
-        counts = self.counts if among is None else self.sums(among.astype(float))
-        steps = len(happens) if among is None else int(among.sum())
-        happens = happens if among is None else happens & among
-        chance = float(happens.sum()) / steps if steps else 0.0
-        if not 0 < chance < COMMON:
-            return ()
-        seen = np.maximum(counts, 1)
-        share = self.sums(happens.astype(float)) / seen
-        surprise = (share - chance) * np.sqrt(seen / (chance * (1 - chance)))
-        surprise[(counts < RAREST) | ((share < LIFT * chance) & (1 - share > (1 - chance) / 2))] = -math.inf
-        mean = self.sums(moved if among is None else moved * among) / seen
-        best = [k for k in np.argsort(-surprise)[:MOST] if surprise[k] > ABOVE_CHANCE]
-        return tuple(Trigger(self.labels[k], float(share[k]), chance, int(counts[k]), float(mean[k])) for k in best)
+        if self.codes is not None:
+            listed = np.stack([self.codes, *others], axis=1)
+            return np.arange(0, listed.size + 1, listed.shape[1]), listed.ravel().astype(np.int64)
+        assert self.present is not None  # one of the two is given
+        step, stimulus = np.nonzero(self.present.T)
+        every = np.arange(self.steps)
+        step = np.concatenate([step, *(every for _ in others)])
+        rows = np.concatenate([stimulus, *others])[np.argsort(step, kind="stable")]
+        return np.concatenate([[0], np.cumsum(np.bincount(step, minlength=self.steps))]), rows.astype(np.int64)
+
+
+def find_triggers(
+    labels: Sequence[str],
+    seen: Int[np.ndarray, " stimulus"],
+    happened: Int[np.ndarray, " stimulus"],
+    moved: Float[np.ndarray, " stimulus"],
+    chance: float,
+) -> tuple[Trigger, ...]:
+    """Stimuli at which an event happens most above chance, at most three.
+
+    Parameters
+    ----------
+    labels
+        Of the stimuli.
+    seen, happened
+        Steps with each stimulus, and those of them at which the event happens.
+    moved
+        Sum of what the event moves over the steps with each.
+    chance
+        Share of all steps at which it happens.
+
+    Returns
+    -------
+    tuple of Trigger
+        The highest first, by the standard deviations that the number of events lies above what chance would give
+        (a binomial); all more than 3. None of an event that happens at 75 % of the steps or more, and none that
+        hardly exceeds its rate: a trigger brings it 1.25 times as often, or leaves half as many steps without it.
+
+    Examples
+    --------
+    >>> find_triggers(("'a'", "'b'"), np.array([50, 50]), np.array([45, 2]), np.array([50.0, 0.0]), 0.47)[0].share
+    0.9
+    """
+    if not 0 < chance < COMMON:
+        return ()
+    chance, steps = float(chance), np.maximum(seen, 1)
+    share = happened / steps
+    surprise = (share - chance) * np.sqrt(steps / (chance * (1 - chance)))
+    surprise[(seen < RAREST) | ((share < LIFT * chance) & (1 - share > (1 - chance) / 2))] = -math.inf
+    best = [k for k in np.argsort(-surprise)[:MOST] if surprise[k] > ABOVE_CHANCE]
+    return tuple(Trigger(labels[k], float(share[k]), chance, int(seen[k]), float(moved[k] / steps[k])) for k in best)
 
 
 def say_symbol(symbol: str) -> str:
@@ -215,15 +237,24 @@ def _in_words(tokens: Any, vocabulary: Sequence[str] | None) -> Any:
     return words if nested else words[0]
 
 
+def symbols_of(tokens: list[list[str]]) -> tuple[str, ...]:
+    """List the symbols that occur, in the order of their stimuli."""
+    return tuple(sorted({token for row in tokens for token in row}))
+
+
 def symbol_stimuli(
-    tokens: list[list[str]], sequence: np.ndarray, position: np.ndarray, amounts: Amounts | None = None
-) -> Stimuli:
-    """Stimuli of symbols, at the steps given by sequence and position in time, in the order of reading."""
-    labels = sorted({token for row in tokens for token in row})
-    index = {label: k for k, label in enumerate(labels)}
-    codes = np.array([index[tokens[s][t]] for s, t in zip(sequence.tolist(), position.tolist(), strict=True)])
+    tokens: list[list[str]], sequence: np.ndarray, position: np.ndarray, symbols: Sequence[str], amounts: Amounts | None
+) -> Stimuli:  # fmt: skip
+    """Stimuli of symbols, at the steps given by sequence and position in time, in the order of reading.
+
+    A symbol that is not among those given is coded as one behind the last.
+    """
+    index = {symbol: k for k, symbol in enumerate(symbols)}
+    coded = [np.array([index.get(token, len(symbols)) for token in row], dtype=np.int64) for row in tokens]
+    begin = np.cumsum([0, *map(len, coded[:-1])])
+    codes = np.concatenate(coded)[begin[sequence] + position] if len(sequence) else np.zeros(0, np.int64)
     previous = np.concatenate([[-1], np.where(np.diff(sequence) == 0, codes[:-1], -1)])
-    return Stimuli(tuple(map(say_symbol, labels)), codes=codes, previous=previous, amounts=amounts)
+    return Stimuli(tuple(map(say_symbol, symbols)), codes=codes, previous=previous, amounts=amounts)
 
 
 def feature_amounts(
@@ -253,22 +284,44 @@ def quantity_amounts(quantities: Mapping[str, Float[np.ndarray, " step"]], units
     return Amounts(names, tuple(units.get(name, "") for name in quantities), np.stack(list(quantities.values())))
 
 
-def amount_stimuli(amounts: Amounts | None) -> Stimuli | None:
-    """Stimuli of amounts, high and low: in their highest and lowest tenth. None if there are none.
+@dataclass(frozen=True, eq=False)
+class Extremes:
+    """From where an amount is called high and low.
 
-    An amount of which more than a tenth of the steps share the extreme value (a rain that is mostly 0) is high, or
-    low, only beyond that value. Where nothing is known of it (NaN), it is neither.
+    Attributes
+    ----------
+    low, high
+        In or beyond these it is; NaN for an amount that does not vary.
     """
-    if amounts is None:
-        return None
-    x = amounts.values
-    low, high = np.nanquantile(x, [EXTREME, 1 - EXTREME], axis=1)[:, :, np.newaxis]
-    least, most = np.nanmin(x, axis=1, keepdims=True), np.nanmax(x, axis=1, keepdims=True)
-    is_high = np.where(high < most, x >= np.maximum(high, np.nextafter(least, np.inf)), x == most)
-    is_low = np.where(low > least, x <= low, x == least)
-    varies = least < most
-    return Stimuli(
-        tuple(f"{side} {name}" for side in ("high", "low") for name in amounts.names),
-        present=np.concatenate([is_high & varies, is_low & varies]),
-        amounts=amounts,
-    )
+
+    low: Float[np.ndarray, " amount"]
+    high: Float[np.ndarray, " amount"]
+
+    @classmethod
+    def of(cls, amounts: Amounts) -> "Extremes":
+        """Find the highest and lowest tenth of each amount.
+
+        An amount of which more than a tenth of the steps share the extreme value (a rain that is mostly 0) is high, or
+        low, only beyond that value. Where nothing is known of it (NaN), it is neither.
+        """
+        x = amounts.values
+        low, high = np.nanquantile(x, [EXTREME, 1 - EXTREME], axis=1)
+        least, most = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
+        from_high = np.where(high < most, np.maximum(high, np.nextafter(least, np.inf)), most)
+        to_low = np.where(low > least, low, least)
+        varies = least < most
+        return cls(np.where(varies, to_low, np.nan), np.where(varies, from_high, np.nan))
+
+    def stimuli(self, amounts: Amounts) -> Stimuli:
+        """Stimuli of amounts, high and low."""
+        x = amounts.values
+        return Stimuli(
+            tuple(f"{side} {name}" for side in ("high", "low") for name in amounts.names),
+            present=np.concatenate([x >= self.high[:, np.newaxis], x <= self.low[:, np.newaxis]]),
+            amounts=amounts,
+        )
+
+
+def amount_stimuli(amounts: Amounts | None) -> Stimuli | None:
+    """Stimuli of amounts by their own highest and lowest tenths; None if there are none."""
+    return None if amounts is None else Extremes.of(amounts).stimuli(amounts)

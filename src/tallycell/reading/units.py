@@ -2,66 +2,31 @@
 
 import itertools
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from tallycell.errors import InputError
 from tallycell.input import Input
-from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT, unit_label
-from tallycell.reading.alignment import align_quantities, units_of
-from tallycell.reading.behaviour import Behaviour, behaviour_of
-from tallycell.reading.cells import Cell, iterate_cells, middle_step, order_of_reading
-from tallycell.reading.clock import Clock, clock_of
-from tallycell.reading.following import Follows, find_followed, is_comparable, notes_on, values_within
+from tallycell.names import DIRECTION, LAYER, UNIT, unit_label
+from tallycell.reading.arrays import read_texts
+from tallycell.reading.clock import Clock, say_filling
+from tallycell.reading.first_pass import fit_with_pairs
+from tallycell.reading.following import Follows, notes_on
+from tallycell.reading.judging import Judged, compared_with, find_single, judge_unit, pairs_of
+from tallycell.reading.known import Known, read_known
+from tallycell.reading.levels import Levels, fit_known
 from tallycell.reading.nothing_learned import read_nothing_learned
-from tallycell.reading.pairs import BEATS, PairSearch
+from tallycell.reading.pairs import BEATS
 from tallycell.reading.plausibility import warning_on
-from tallycell.reading.reading import FittedRung, Reading, UnitReading, no_such_unit
-from tallycell.reading.roles import Role, role_of, too_few
-from tallycell.reading.saturation import read_saturation
+from tallycell.reading.reading import Reading, UnitReading, no_such_unit
+from tallycell.reading.saturation import saturated_share, saturation_of
 from tallycell.reading.sentences import SURE, Told, sentence_of
-from tallycell.reading.tally import Tally, choose_rung, climb, is_constant
-from tallycell.reading.triggers import (
-    Stimuli,
-    Trigger,
-    amount_stimuli,
-    feature_amounts,
-    quantity_amounts,
-    read_tokens,
-    symbol_stimuli,
-)
-from tallycell.trace.schema import whole
-
-T = TypeVar("T")
-AT_ONCE = 8  # cells taken from a trace for each worker: all at once would be several times the trace
-
-
-@dataclass(frozen=True, eq=False)
-class _Surroundings:
-    """What the cells of one direction have in common: what was read when, and what is known of it.
-
-    Attributes
-    ----------
-    stimuli, pairs
-        What each step read, and pairs of it; None where nothing is known of it.
-    quantities, units
-        Known quantities at each step, and what they are measured in, by name.
-    clock
-        When the steps happen.
-    """
-
-    stimuli: Stimuli | None
-    pairs: PairSearch | None
-    quantities: Mapping[str, np.ndarray]
-    units: Mapping[str, str]
-    clock: Clock
+from tallycell.reading.sums import AMOUNTS, UnitSums, sum_known
+from tallycell.reading.triggers import Trigger
 
 
 def read_units(
@@ -126,45 +91,49 @@ def read_units(
     >>> print(reading.units[0].sentence)
     Counts up by 1 at '(' and down by 1 at ')'; never forgets; always shown.
     """
-    step_seconds: float | None = None
-    given: Any = trace.get("x")
-    if isinstance(tokens, Input):
-        step_seconds, given = tokens.step_seconds, tokens
-        quantities = tokens.quantities if quantities is None else quantities
-        if not tokens.legible:  # what a feature of it means nobody knows
-            trace = trace.drop_vars("x", errors="ignore")
-        tokens = tokens.tokens
+    given: Any = tokens if isinstance(tokens, Input) else trace.get("x")
     if model is not None and given is None:
         raise InputError("the trace holds no x, so nothing can be read again; give the Input that the model read")
-    trace = whole(trace)
-    lengths = trace["length"].to_numpy() if "length" in trace else np.zeros(0, int)
-    by_sequence = None if tokens is None else read_tokens(tokens, lengths, vocabulary)
-    aligned = align_quantities(quantities, trace)
-    pairs = {name: values_within(values, lengths) for name, values in aligned.items()}
-    known = {name: values for name, values in aligned.items() if is_comparable(values, pairs[name], lengths)}
-    total = trace.sizes[LAYER] * trace.sizes[DIRECTION] * trace.sizes[UNIT]
-    units: list[UnitReading] = []
-    around: dict[str, _Surroundings] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for direction, cells in itertools.groupby(iterate_cells(trace), lambda cell: cell.direction):
-            if direction not in around:
-                around[direction] = _surroundings(
-                    trace, direction, by_sequence, known, units_of(quantities), step_seconds
-                )  # fmt: skip
-            for unit in _some_at_once(pool, partial(_read_cell, around=around[direction]), cells):
-                units.append(unit)
-                if progress is not None:
-                    progress(len(units), total)
-    nothing = None
-    if model is not None:
-        nothing = read_nothing_learned(
-            model, given, lambda shuffled: _read_roles(shuffled, known, amounts=by_sequence is None)
-        )  # fmt: skip
-    clock = Clock(next(iter(around.values())).clock.step_seconds)
-    saturation = read_saturation(trace)
-    warning = warning_on(feature_amounts(trace, *order_of_reading(trace, DIRECTIONS[0]), as_read=True), saturation)
-    notes = notes_on(pairs, known, int(lengths.sum()))
-    return Reading(tuple(units), pairs, notes, warning, nothing, saturation, clock)
+    known = read_known(trace, tokens, quantities, vocabulary)
+    levels, sums = fit_with_pairs(known, progress=progress)
+    if sums is None:
+        sums = sum_known(known, levels, tested=None)
+    reading = read_sums(levels, sums)
+    if model is None:
+        return reading
+    nothing = read_nothing_learned(model, given, lambda shuffled: read_roles(replace(known, trace=shuffled)))
+    return replace(reading, nothing_learned=nothing)
+
+
+def read_sums(levels: Levels, sums: UnitSums) -> Reading:
+    """Say what each unit does, from what was fitted and what was added up.
+
+    Parameters
+    ----------
+    levels
+        As :func:`~tallycell.reading.levels.fit_levels` gave them.
+    sums
+        Of all blocks, added up.
+
+    Returns
+    -------
+    Reading
+        Without networks that learned nothing.
+    """
+    steps = int(sums.steps.sum())
+    clock = Clock(None if math.isnan(levels.step_seconds) else float(levels.step_seconds))
+    pairs = pairs_of(levels)
+    units = tuple(_read_unit(levels, sums, unit, clock, pairs) for unit in range(len(levels.unit)))
+    names = read_texts(levels.quantities)
+    values = dict(zip(names, sums.known.sum(axis=0).tolist(), strict=True))
+    saturation = saturation_of(levels, sums)
+    total, squares = sums.features.T
+    warning = warning_on(
+        read_texts(levels.feature_names), levels.feature_centers + total / steps,
+        np.sqrt(np.maximum(squares / steps - (total / steps) ** 2, 0)), float(saturated_share(saturation).mean()),
+    )  # fmt: skip
+    notes = notes_on(values, [names[k] for k in compared_with(sums)], steps)
+    return Reading(units, values, notes, warning, None, saturation, clock)
 
 
 def select_unit(trace: xr.Dataset, label: str) -> xr.Dataset:
@@ -195,124 +164,52 @@ def select_unit(trace: xr.Dataset, label: str) -> xr.Dataset:
     raise no_such_unit(label, first, unit_label(layers[-1], directions[-1], units[-1]))
 
 
-def _read_roles(
-    trace: xr.Dataset, known: Mapping[str, np.ndarray], *, amounts: bool
-) -> list[tuple[str, float, Follows | None]]:  # fmt: skip
+def read_roles(known: Known) -> list[tuple[str, float, Follows | None]]:
     """Give role and R² of each unit of a trace, and what it follows, without what its sentence would need besides."""
-
-    def judged(cell: Cell) -> tuple[str, float, Follows | None]:
-        sequence, position = order_of_reading(trace, cell.direction)
-        one = _judge(cell, {name: values[sequence, position] for name, values in known.items()}, {}, amounts)
-        return one.role, one.tally.r2, one.follows
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(_some_at_once(pool, judged, iterate_cells(trace)))
+    levels, _ = fit_known(known)
+    sums = sum_known(known, levels, tested=None)
+    found = [judge_unit(levels, sums, unit) for unit in range(len(levels.unit))]
+    return [(one.role, one.tally.r2, one.follows) for one in found]
 
 
-def _some_at_once(pool: ThreadPoolExecutor, read: Callable[[Cell], T], cells: Iterator[Cell]) -> Iterator[T]:
-    """Read cells side by side, in their order; so few are taken at once that they are small beside the trace."""
-    while some := tuple(itertools.islice(cells, AT_ONCE * (os.cpu_count() or 1))):
-        yield from pool.map(read, some)
-
-
-def _surroundings(
-    trace: xr.Dataset, direction: str, by_sequence: list[list[str]] | None, known: Mapping[str, np.ndarray],
-    units: Mapping[str, str], step_seconds: float | None,
-) -> _Surroundings:  # fmt: skip
-    sequence, position = order_of_reading(trace, direction)
-    quantities = {name: values[sequence, position] for name, values in known.items()}
-    beside = quantity_amounts(quantities, units)
-    if by_sequence is not None:
-        stimuli: Stimuli | None = symbol_stimuli(by_sequence, sequence, position, beside)
-    else:
-        stimuli = amount_stimuli(feature_amounts(trace, sequence, position) or beside)
-    clock = clock_of(trace, sequence, position)
-    if clock.step_seconds is None and step_seconds is not None:
-        clock = replace(clock, step_seconds=step_seconds)
-    lengths = trace["length"].to_numpy()
-    pairs = None if stimuli is None else PairSearch.over(stimuli, middle_step(lengths), int(lengths.sum()))
-    return _Surroundings(stimuli, pairs, quantities, units, clock)
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """A cell with its tallies, what it does and goes along with, and its role."""
-
-    tallies: tuple[Tally, ...]
-    tally: Tally
-    behaviour: Behaviour
-    follows: Follows | None
-    role: Role
-
-
-def _judge(cell: Cell, quantities: Mapping[str, np.ndarray], units: Mapping[str, str], amounts: bool) -> _Judged:
-    tallies = climb(cell)
-    tally = choose_rung(tallies)
-    behaviour = behaviour_of(cell, tally)
-    follows = None if is_constant(cell) or too_few(cell) else find_followed(cell, quantities, units)
-    role = role_of(cell, tally, behaviour, amounts=amounts, follows=follows is not None)
-    if role == "unknown":
-        tallies = tuple(replace(one, r2=math.nan) for one in tallies)
-        tally = replace(tally, r2=math.nan)
-    return _Judged(tallies, tally, behaviour, follows, role)
-
-
-def _read_cell(cell: Cell, around: _Surroundings) -> UnitReading:
-    amounts = around.stimuli is None or around.stimuli.codes is None
-    one = _judge(cell, around.quantities, around.units, amounts)
-    triggers = _find_triggers(one.behaviour, around, one.role)
-    filling = _say_filling(one.behaviour, one.role, one.follows, around.clock)
+def _read_unit(
+    levels: Levels, sums: UnitSums, unit: int, clock: Clock, pairs: Mapping[tuple[int, str], Trigger]
+) -> UnitReading:  # fmt: skip
+    one = judge_unit(levels, sums, unit)
+    single = find_single(levels, sums, unit, one)
+    triggers = {event: _with_pair(some, pairs.get((unit, event))) for event, some in single.items()}
+    filling = _say_filling(levels, sums, unit, one)
     return UnitReading(
-        cell.layer,
-        cell.direction,
-        cell.unit,
+        int(levels.layer[unit]),
+        str(levels.direction[unit]),
+        int(levels.unit[unit]),
         one.role,
-        sentence_of(Told(one.role, one.tally, one.behaviour, triggers, one.follows, around.clock, filling)),
-        one.tally.rung.name,
-        one.tally.rung.parameters,
+        sentence_of(Told(one.role, one.tally, one.behaviour, triggers, one.follows, clock, filling, one.undecided)),
+        one.tally.name,
+        one.tally.parameters,
         one.tally.r2,
-        tuple(_fitted(tally) for tally in one.tallies),
+        one.ladder,
         one.behaviour.memory,
         one.behaviour.exposure,
         triggers,
         one.follows,
+        one.tally.r2_error,
+        one.undecided,
     )
 
 
-def _fitted(tally: Tally) -> FittedRung:
-    levels = (tuple(tally.write_levels.tolist()), tuple(tally.keep_levels.tolist()))
-    return FittedRung(tally.rung.name, tally.rung.parameters, tally.r2, *levels, tally.intercept, tally.time_constant)
+def _with_pair(single: tuple[Trigger, ...], pair: Trigger | None) -> tuple[Trigger, ...]:
+    """Put a pair of conditions first, where none of the single stimuli is sure to bring the event."""
+    best = max((one.share for one in single), default=0.0)
+    return single if pair is None or best >= SURE or pair.share < best + BEATS else (pair, *single)
 
 
-def _find_triggers(behaviour: Behaviour, around: _Surroundings, role: Role) -> dict[str, tuple[Trigger, ...]]:
-    """Find what brings each event: single stimuli, and a pair of conditions where none of them is sure to."""
-    cell = behaviour.cell
-    events: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {
-        "increment": (behaviour.increments, cell.write, None),
-        "decrement": (behaviour.decrements, cell.write, None),
-        "reset": (behaviour.resets, cell.f, None),
-    }
-    if cell.o is not None:
-        events |= {"show": (behaviour.shown, cell.o, None), "hide": (~behaviour.shown, cell.o, None)}
-    if role == "flag":
-        two, moved = behaviour.two_values, cell.c - cell.before()
-        events |= {"set": (two.set_at, moved, ~two.is_set), "clear": (two.cleared_at, moved, two.is_set)}
-    if around.stimuli is None or role == "constant":
-        return dict.fromkeys(events, ())
-    found = {}
-    for event, (happens, moved, among) in events.items():
-        single = around.stimuli.triggers(happens, moved, among)
-        sure = any(trigger.share >= SURE for trigger in single)
-        pair = None if sure or around.pairs is None or among is not None else around.pairs.find(happens, moved)
-        best = max((trigger.share for trigger in single), default=0.0)
-        found[event] = single if pair is None or pair.share < best + BEATS else (pair, *single)
-    return found
-
-
-def _say_filling(behaviour: Behaviour, role: Role, follows: Follows | None, clock: Clock) -> str:
+def _say_filling(levels: Levels, sums: UnitSums, unit: int, one: Judged) -> str:
     """Say in which months or hours the cell fills, in the direction of what it follows, else away from 0."""
-    if role not in ("counter", "slow store", "leaky integrator", "mixed"):
+    names = read_texts(levels.seasons)
+    if not names or one.role not in ("counter", "slow store", "leaky integrator", "mixed"):
         return ""
-    cell = behaviour.cell
-    towards = follows.correlation if follows is not None else float(cell.c.max() + cell.c.min())
-    return clock.say_filling(math.copysign(1, towards) * (cell.c - cell.before()))
+    towards = one.follows.correlation if one.follows is not None else sums.highest[unit] + sums.lowest[unit]
+    rows = slice(levels.first_season, levels.first_season + len(names))
+    change = sums.moved[unit, rows, AMOUNTS.index("moved")]
+    return say_filling(names, sums.seen[rows], math.copysign(1, towards) * change)
