@@ -87,8 +87,9 @@ class Readout:
 
     def weighed(self, shown: Float[np.ndarray, "*batch hidden"]) -> Float[np.ndarray, "*batch output"]:
         """Give what the outputs have of what is shown to the layer: linear, without the bias."""
+        rows = shown.reshape(-1, shown.shape[-1])  # one product, where NumPy would make many small ones
         with np.errstate(invalid="ignore"):  # NaN beyond a sequence's length stays NaN
-            weighed: np.ndarray = shown @ self.weight.T
+            weighed: np.ndarray = (rows @ self.weight.T).reshape(*shown.shape[:-1], -1)
         return weighed
 
     def require_input_for(self, path: str | None) -> None:

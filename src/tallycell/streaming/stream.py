@@ -14,7 +14,6 @@ import numpy as np
 from tallycell.equations import lstm_step, project_input
 from tallycell.errors import InputError
 from tallycell.html_table import html_table
-from tallycell.kernels.interface import LayerInput
 from tallycell.parameters import LayerParameters, LSTMParameters
 from tallycell.streaming.inputs import Array, read_array, require_shape, wrapped
 from tallycell.streaming.state import LSTMState, owned_state, require_one_direction, require_state, sequence_numbers
@@ -281,11 +280,8 @@ def new_steppers(layers: tuple[LayerParameters, ...], sequences: int) -> tuple[T
 def _stepper(layer: LayerParameters, sequences: int) -> TakeStep:
     from tallycell.kernels import cpu  # loads Numba, which only streaming needs and not its import
 
-    dtype = layer.weight_ih.dtype
-    h_0, c_0 = np.zeros((sequences, layer.output_size), dtype), np.zeros((sequences, layer.hidden_size), dtype)
-    nothing = LayerInput(np.zeros((0, sequences, layer.weight_ih.shape[1]), dtype), h_0, c_0)
-    ready = cpu.is_ready(cpu.host_format(str(dtype)), cpu.slots_of(layer.activations))
-    if ready and cpu.unsupported(layer, nothing) is None:
+    ready = cpu.is_ready(cpu.host_format(str(layer.weight_ih.dtype)), cpu.slots_of(layer.activations))
+    if ready and cpu.unsupported(layer) is None:
         return cpu.OneStep(layer, sequences)
 
     def take(x: np.ndarray, h: np.ndarray, c: np.ndarray) -> None:

@@ -36,7 +36,7 @@ class VectorSteps(Steps):
     order: Int[np.ndarray, "time sequence"] | None = None
 
 
-def unsupported(layer: LayerParameters, _inputs: LayerInput | None = None) -> str | None:
+def unsupported(layer: LayerParameters) -> str | None:
     """Name what the vector kernel leaves to the reference kernel; None if nothing."""
     slots = layer.activations
     for activation in (slots.gate, slots.cell, slots.hidden):
