@@ -2,8 +2,10 @@
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.machine import use_threads
 
@@ -29,10 +31,16 @@ WITHIN = 3.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machines", nargs="+", default=MACHINES, metavar="NAME", help="shipped machines")
     parser.add_argument("--longest", type=int, default=LONGEST, help="symbols to which a difference is searched")
+    parser.add_argument(
+        "--fuzz", type=int, metavar="N", help="instead, look for a proof that does not hold: N networks that are drawn"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first network that is drawn; the others follow")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, object]:
     use_threads(1)
+    if arguments.fuzz is not None:
+        return fuzz(arguments.seed, arguments.fuzz)
     rows, answers = [], []
     for kind, soften in (("compiled, with noise", False), ("softened, with noise", True)):
         print(f"{kind}: {'soft' if soften else 'noise'}, seed = number in the list")
@@ -46,6 +54,24 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     for line in answers:
         print(line)
     return {"threads": 1, "longest": arguments.longest, "answers": answers, "rows": rows}
+
+
+def fuzz(seed: int, count: int) -> dict[str, object]:
+    """Attack proofs of networks that are drawn, of seeds from the first on, as the tests do of a few hundred."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # what is drawn, and run, is the tests' own
+    from fuzz_proofs import attack_all
+
+    kinds, wrong = attack_all(seed, count)
+    for kind, of_kind in sorted(kinds.items()):
+        print(f"  {kind}: {of_kind:,} of {count:,} networks")
+    answers = [
+        f"WRONG: seed {of} ({result.how}) is proved to {result.proved:,} symbols and differs after {result.first:,}"
+        for of, result in wrong
+    ]
+    answers.append(f"proofs that do not hold: {len(wrong):,} of {count:,}: {'WRONG' if wrong else 'PASS'}")
+    for line in answers:
+        print(line)
+    return {"threads": 1, "seed": seed, "networks": count, "answers": answers, "kinds": dict(kinds)}
 
 
 def measure(name: str, noise: float, seed: int, *, soften: bool, longest: int) -> dict[str, object]:

@@ -324,18 +324,6 @@ def test_an_interval_of_inputs_gives_an_interval_around_all_outputs(dtype):
             assert (whole.hi >= ends.hi[inside] - 1e-15).all()
 
 
-def test_of_torchs_activations_it_is_said_that_they_were_measured():
-    torch = pytest.importorskip("torch")
-    arithmetic = Arithmetic.of_kernel("float32", "torch")
-    assert arithmetic.assumptions[1].startswith("torch's sigmoid is within")
-    assert "measured, not proved, on " in arithmetic.assumptions[1]
-    assert "that its LSTM uses them so" in arithmetic.assumptions[1]
-    x = np.random.default_rng(1).normal(size=100_000).astype(np.float32) * 10
-    for function, bounds in ((torch.sigmoid, arithmetic.sigmoid), (torch.tanh, arithmetic.tanh)):
-        found, box = function(torch.from_numpy(x)).numpy(), bounds(point(x.astype(np.float64)))
-        assert ((box.lo <= found) & (found <= box.hi)).all()
-
-
 def test_an_unknown_kernel_is_refused():
     with pytest.raises(InputError, match=r"no kernel is called 'mine'; the arithmetic is known of tallycell and torch"):
         Arithmetic.of_kernel("float32", "mine")

@@ -249,10 +249,11 @@ def run_bounds(edges, moves, low, high, steps):  # type: ignore[no-untyped-def]
                     down = -_upper(f_low, f_high, -low_before[source, j], -moves.moved_low[e, j])
                     if kind == PULLED:
                         down, up = min(down, grid), max(up, grid)
-                if up > high[target, j]:
+                # What is not a number is no bound, and stays: "not within" says so, "beyond" would pass it over.
+                if not up <= high[target, j]:
                     high[target, j] = up
                     changed = True
-                if down < low[target, j]:
+                if not down >= low[target, j]:
                     low[target, j] = down
                     changed = True
         if not changed:

@@ -19,6 +19,7 @@ from tallycell.machine.proving.coupling import Fineness, NotCoupledError, couple
 from tallycell.machine.proving.edge_steps import EdgeSteps
 from tallycell.machine.proving.explanation import explain, uncertain_decision
 from tallycell.machine.proving.fitting import fit_weights, follow_in_fail
+from tallycell.machine.proving.limits import too_large
 from tallycell.machine.proving.proof import Outcome, Prover
 from tallycell.machine.proving.shadow import IN_FAIL, InFail, Restricted, restrict, shadow_of
 from tallycell.recogniser import Recogniser
@@ -113,7 +114,7 @@ def counting_horizon(
     """
     letters, outputs = matched(machine, net, symbols)
     dtype = str(net.parameters.dtype)
-    if (reason := _not_covered(net)) is not None:
+    if (reason := _not_covered(net) or too_large(net, letters)) is not None:
         return Horizon(0, dtype, reason, None, (), 0)
     arithmetic = Arithmetic.of_kernel(dtype, kernel)
     restricted = restrict(machine, automaton_of(machine.alphabet, inputs))

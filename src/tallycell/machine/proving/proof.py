@@ -127,6 +127,8 @@ class Prover:
         """
         boxes, growth = begin or self.start, None
         for _ in range(ROUNDS):
+            if not all(np.abs(bound).max(initial=0) < LARGE for bound in boxes.d):
+                break
             node, output = self._uncertain(boxes, symbols)
             if node >= 0:
                 return Outcome(False, boxes, growth, node, output)
@@ -137,8 +139,6 @@ class Prover:
             if boxes.d.holds(found.d) and boxes.h.holds(found.h):
                 return Outcome(True, boxes, growth)
             boxes = Boxes(_enlarged(boxes.d, found.d), _enlarged(boxes.h, found.h))
-            if not all(np.abs(bound).max(initial=0) < LARGE for bound in boxes.d):
-                break
         return Outcome(False, boxes, growth)
 
     def follow(self, boxes: Boxes, symbols: int) -> tuple[Boxes, Growth]:
@@ -157,7 +157,7 @@ class Prover:
 
     def _farthest(self, symbols: int) -> Float[np.ndarray, " counter"]:
         time = float(symbols)
-        return self.speed * (time if time >= symbols else np.nextafter(time, np.inf))
+        return multiply_up(self.speed, np.asarray(time if time >= symbols else np.nextafter(time, np.inf)))
 
     def _turn(self, reference: Interval, f: Interval, moves: EdgeMoves) -> tuple[Float[np.ndarray, "node cell"], ...]:
         """How far the lower and the upper bounds move in a turn, from the reference on."""
@@ -179,7 +179,7 @@ class Prover:
             brought = multiply_up(carried, grown[self.coupling.source])[self.order]
             spread = grown.copy()
             spread[self.targets] = np.maximum(spread[self.targets], np.maximum.reduceat(brought, self.first))
-            if (spread <= grown).all():
+            if not (spread > grown).any():
                 return grown
             grown = spread
 
