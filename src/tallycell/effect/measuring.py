@@ -18,6 +18,7 @@ from tallycell.effect.stretches import Sampling, Stretch, choose_stretches
 from tallycell.effect.targets import NEXT, Targets, are_classes, read_targets
 from tallycell.errors import InputError
 from tallycell.input import Input
+from tallycell.linear_algebra import on_one_thread
 from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, UNIT
 from tallycell.parameters import LSTMParameters
@@ -36,6 +37,7 @@ Scorer = str | Callable[..., float] | None
 USUAL = Sampling()
 
 
+@on_one_thread()
 def measure_effects(
     model: object, given: object, score: Scorer = None, *, targets: Any = None, kinds: Iterable[str] = tuple(KINDS),
     units: Iterable[Any] | None = None, sampling: Sampling = USUAL,

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from tallycell.input import Input
+from tallycell.linear_algebra import on_one_thread
 from tallycell.names import DIRECTION, PROJECTION, SEQUENCE, STEP, TIME
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.alignment import align_quantities, units_of
@@ -47,6 +48,7 @@ def reads_in_blocks(parameters: LSTMParameters, given: Input) -> bool:
     return all(np.isfinite(np.asarray(values, dtype=float)).all() for values in dict(given.quantities).values())
 
 
+@on_one_thread()
 def read_in_blocks(
     model: object,
     given: Input,

@@ -125,18 +125,27 @@ class PairSearch:
 
     def _second_conditions(self, first: _Condition) -> tuple[list[_Condition], UInt64[np.ndarray, "condition word"]]:
         """List what may be so besides a first condition: the symbol before, amounts above or below a tenth of them."""
-        previous, after = self.stimuli.previous, []
-        if previous is not None:
-            before = previous[: self.found_on][first.at[: self.found_on]]
-            seen = np.bincount(before[before >= 0], minlength=len(self.stimuli.labels))[: len(self.stimuli.labels)]
-            after = [
-                _Condition(previous == code, "", f"after {self.stimuli.labels[code]}")
-                for code in np.flatnonzero(seen >= FEWEST).tolist()
-            ]
-        if not after:
+        previous = self.stimuli.previous
+        if previous is None:
             return list(self.thresholds), self._bits
-        bits = _packed(np.stack([one.at[: self.found_on] for one in after]))
-        return [*after, *self.thresholds], np.concatenate([bits, self._bits])
+        before = previous[: self.found_on][first.at[: self.found_on]]
+        seen = np.bincount(before[before >= 0], minlength=len(self.stimuli.labels))[: len(self.stimuli.labels)]
+        after = [self._after(code) for code in np.flatnonzero(seen >= FEWEST).tolist()]
+        bits = [bits for _, bits in after]
+        return [*(one for one, _ in after), *self.thresholds], np.concatenate([*bits, self._bits])
+
+    def _after(self, code: int) -> tuple[_Condition, UInt64[np.ndarray, "1 word"]]:
+        """Give the condition that a symbol stood before, and where it holds on the first half; made once."""
+        if code not in self._known_after:
+            assert self.stimuli.previous is not None  # asked only where there are symbols
+            at = self.stimuli.previous == code
+            condition = _Condition(at, "", f"after {self.stimuli.labels[code]}")
+            self._known_after[code] = condition, _packed(at[np.newaxis, : self.found_on])
+        return self._known_after[code]
+
+    @cached_property
+    def _known_after(self) -> dict[int, tuple[_Condition, UInt64[np.ndarray, "1 word"]]]:
+        return {}
 
     @cached_property
     def _seen(self) -> Int[np.ndarray, " symbol"]:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from tallycell.errors import InputError
 from tallycell.input import Input
+from tallycell.linear_algebra import on_one_thread
 from tallycell.names import DIRECTION, LAYER, UNIT, unit_label
 from tallycell.reading.arrays import read_texts
 from tallycell.reading.clock import Clock, say_filling
@@ -29,6 +30,7 @@ from tallycell.reading.sums import AMOUNTS, UnitSums, sum_known
 from tallycell.reading.triggers import Trigger
 
 
+@on_one_thread()
 def read_units(
     trace: xr.Dataset,
     tokens: Any = None,

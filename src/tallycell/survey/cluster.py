@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tallycell.errors import InputError, MissingExtraError, TallycellError
-from tallycell.survey.identity import EXTRA
 from tallycell.survey.store import Receipt
 from tallycell.survey.tasks import Order, fill
 from tallycell.wording import one_line, quoted
@@ -86,7 +85,7 @@ class Cluster:
         try:
             import distributed  # noqa: F401
         except ImportError:
-            raise MissingExtraError("distributed", EXTRA) from None
+            raise MissingExtraError("distributed", "survey") from None
 
         waiting = {order.task: order for order in orders}
         failures: Counter[int] = Counter()

@@ -1,6 +1,7 @@
 """What a result depends on besides the corpus: the weights, the compiled code, the processor, the threads."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
@@ -9,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tallycell.errors import InputError, MissingExtraError
+from tallycell.errors import InputError
 from tallycell.kernels import cpu
 from tallycell.loaders import LoadedModel
 from tallycell.opening import Vocabulary
 
 THREADS = "TALLYCELL_NUM_THREADS"
-EXTRA = "survey"
 
 
 def weights_of(model: LoadedModel) -> str:
@@ -84,19 +84,8 @@ def require_kernel(wanted: str) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread: with more, sums are added in another order, and bits differ.
-
-    Raises
-    ------
-    MissingExtraError
-        If threadpoolctl is not installed, which holds the libraries of linear algebra to one thread.
-    """
-    import os
-
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        raise MissingExtraError("threadpoolctl", EXTRA) from None
+    """Compute with one thread: with more, sums are added in another order, and bits differ."""
+    from threadpoolctl import threadpool_limits
 
     before = os.environ.get(THREADS)
     with ExitStack() as stack:
