@@ -9,7 +9,7 @@ import typer
 import tallycell
 from tallycell.cli.effect_commands import effect_app
 from tallycell.cli.help import Commands
-from tallycell.cli.inputs import open_input, require_files, source_of
+from tallycell.cli.inputs import Subject, open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Mattering, Opening, Showing, Source, with_groups
@@ -59,47 +59,71 @@ def read(
     Each cell is compared with a tally: a counter that a few fitted numbers describe. Give the model something to read,
     with --text, --array or --audio; only a recogniser, which knows its alphabet, can read strings of its own.
     """
-    from tallycell.cli import report, unit_view
-    from tallycell.effect.purposes import measure_purposes, with_purposes
-    from tallycell.reading import read_units
-    from tallycell.reading.blocks import LONGEST_AT_ONCE, read_in_blocks
-    from tallycell.reading.units import select_unit
+    from tallycell.plot import require_picture
 
     require_files(model, source)
     if sum((showing.as_json, showing.as_csv, showing.unit is not None)) > 1:
         raise InputError("got more than one of --json, --csv and --unit; choose one")
     if mattering.target is not None and mattering.no_effects:
         raise InputError("--target says by what effects are judged, and --no-effects leaves them out; give one of them")
+    if showing.plot is not None:
+        require_picture(showing.plot)
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
-        in_blocks = showing.unit is None and subject.in_blocks
-        needed = subject.bytes_needed(to_read=True, in_blocks=in_blocks)
+    if showing.unit is not None:
+        _read_one(subject, mattering, showing, showing.unit)
+    else:
+        _read_all(subject, mattering, showing)
+
+
+def _read_one(subject: Subject, mattering: Mattering, showing: Showing, label: str) -> None:
+    """Read one unit, and print all that is known of it."""
+    from tallycell.cli import unit_view
+    from tallycell.effect.purposes import measure_purposes, with_purpose
+    from tallycell.plot import plot_unit, save_picture
+    from tallycell.reading import read_units
+    from tallycell.reading.units import select_unit
+
+    with progress() as advance:
+        needed = subject.bytes_needed(to_read=True)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
-        if showing.unit is not None:  # only that one is read
-            one = select_unit(subject.record(), showing.unit)
-            unit = read_units(one, subject.given).units[0]
-        elif in_blocks:
+        one = select_unit(subject.record(), label)
+        unit, effects = read_units(one, subject.given).units[0], None
+        if not mattering.no_effects:
+            advance("holding the unit, to see what the outputs lose without it", None)
+            effects = measure_purposes(subject.model, subject.given, targets=mattering.target, units=[label])
+    unit_view.print_unit(console(), subject, one, unit, effects, rows=showing.rows)
+    if showing.plot is not None:
+        told = unit if effects is None else with_purpose(unit, effects)
+        save_picture(plot_unit(one, told, subject.given), showing.plot)
+
+
+def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:
+    """Read every unit, and print the reading."""
+    from tallycell.cli import report
+    from tallycell.effect.purposes import measure_purposes, with_purposes
+    from tallycell.plot import plot_effects, plot_saturation, save_picture
+    from tallycell.reading import read_units
+    from tallycell.reading.blocks import LONGEST_AT_ONCE, read_in_blocks
+
+    effects = None
+    with progress() as advance:
+        needed = subject.bytes_needed(to_read=True, in_blocks=subject.in_blocks)
+        advance(f"recording the trace, {say_bytes(needed)} of memory", None)
+        if subject.in_blocks:
             reading = read_in_blocks(
                 subject.model, subject.given, progress=lambda done, total: advance("reading steps", (done, total))
             )  # fmt: skip
         else:
-            trace = subject.record()
             reading = read_units(
-                trace, subject.given, model=subject.model,
+                subject.record(), subject.given, model=subject.model,
                 progress=lambda done, total: advance("reading units", (done, total)),
             )  # fmt: skip
-        effects = None
         if not mattering.no_effects:
             advance("holding units, to see what the outputs lose without them", None)
-            units = None if showing.unit is None else [showing.unit]
-            effects = measure_purposes(
-                subject.model, subject.given, targets=mattering.target, units=units,
-                most=LONGEST_AT_ONCE if in_blocks else None,
-            )  # fmt: skip
-    if showing.unit is not None:
-        unit_view.print_unit(console(), subject, one, unit, effects, rows=showing.rows)
-        return
+            most = LONGEST_AT_ONCE if subject.in_blocks else None
+            effects = measure_purposes(subject.model, subject.given, targets=mattering.target, most=most)
     reading = reading if effects is None else with_purposes(reading, effects)
     if showing.as_json:
         sys.stdout.write(report.to_json(subject, reading, effects) + "\n")
@@ -107,6 +131,8 @@ def read(
         sys.stdout.write(report.to_csv(reading))
     else:
         report.print_reading(console(), subject, reading, effects, top=showing.top)
+    if showing.plot is not None:
+        save_picture(plot_saturation(reading) if effects is None else plot_effects(effects), showing.plot)
 
 
 @app.command(short_help="Record every gate and state of every step into a Zarr store.")

@@ -1,6 +1,7 @@
 """The command that says what made an output."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,23 @@ effect_app = Typer()
 CHECKED = 5  # steps that are left out one by one: those with the largest parts
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Which output is explained, and how that is given out."""
+
+    at: Annotated[
+        int, Option("--at", metavar="STEP", help="explain this step, counted from 0; from the end below 0")
+    ] = -1
+    output: Annotated[
+        str | None, Option("--output", metavar="NAME", help="explain this output, by name or number; else the largest")
+    ] = None
+    as_json: Annotated[bool, Option("--json", help="print it as JSON")] = False
+    plot: Annotated[
+        Path | None,
+        Option("--plot", metavar="FILE", help="draw the account into this file: .png, .svg or .pdf (extra plot)"),
+    ] = None
+
+
 @effect_app.command(short_help="Say which past steps and which cells made one output.")
 @with_groups
 def explain(
@@ -22,16 +40,10 @@ def explain(
         Path | None, Argument(help="a model file with a linear layer behind its LSTM; the shipped model if not given")
     ] = None,
     source: Source,
-    at: Annotated[
-        int, Option("--at", metavar="STEP", help="explain this step, counted from 0; from the end below 0")
-    ] = -1,
-    output: Annotated[
-        str | None, Option("--output", metavar="NAME", help="explain this output, by name or number; else the largest")
-    ] = None,
-    as_json: Annotated[bool, Option("--json", help="print it as JSON")] = False,
+    asking: Asking,
     opening: Opening,
     feeding: Feeding,
-) -> None:  # fmt: skip
+) -> None:
     """Say which past steps and which cells made one output, as a sum that is exact given the gates.
 
     Beside it stands what becomes of the output without the steps that matter most: there the network is run again.
@@ -40,23 +52,32 @@ def explain(
     from tallycell.effect.account import explain_output
     from tallycell.effect.chosen import largest_output
     from tallycell.effect.counterfactual import counterfactual_steps
+    from tallycell.plot import plot_account, require_picture, save_picture
 
     require_files(model, source)
+    if asking.plot is not None:
+        require_picture(asking.plot)
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
         advance("explaining the output", None)
-        named = largest_output(subject.model, subject.given, at) if output is None else _named(subject, output)
-        account = explain_output(subject.model, subject.given, at, named)
+        named = (
+            largest_output(subject.model, subject.given, asking.at)
+            if asking.output is None
+            else _named(subject, asking.output)
+        )
+        account = explain_output(subject.model, subject.given, asking.at, named)
         advance("running the network without some steps", None)
         steps = sorted(account.top_steps(CHECKED)["step"].to_numpy().tolist())
-        changes = counterfactual_steps(subject.model, subject.given, at, named, steps)
-    if as_json:
-        sys.stdout.write(explain_view.to_json(account, changes) + "\n")
-        return
+        changes = counterfactual_steps(subject.model, subject.given, asking.at, named, steps)
     tokens = subject.given.tokens
     one = tokens[0] if tokens and not isinstance(tokens[0], str) else tokens
-    explain_view.print_account(console(), account, one, changes)
+    if asking.as_json:
+        sys.stdout.write(explain_view.to_json(account, changes) + "\n")
+    else:
+        explain_view.print_account(console(), account, one, changes)
+    if asking.plot is not None:
+        save_picture(plot_account(account, one), asking.plot)
 
 
 def _named(subject: Subject, output: str) -> int | str:

@@ -214,17 +214,24 @@ def export(
         str | None,
         Option("--name", metavar="TEXT", help="begin every name in C with this, or call the graph in DOT so"),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        Option("--plot", metavar="FILE", help="draw its states into this file: .png, .svg or .pdf (extra plot)"),
+    ] = None,
 ) -> None:
-    """Write a counter machine as text, JSON, DOT (for Graphviz), C99 or Python.
+    """Write a counter machine as text, JSON, DOT (for Graphviz), C99 or Python, or draw it.
 
     The C and Python code needs nothing else to run. Text is the notation that docs/notation.md explains.
     """
     from tallycell.machine.notation.interchange import to_dot, to_json
     from tallycell.machine.notation.text import format_machine
     from tallycell.machine.running.export import to_c, to_python
+    from tallycell.plot import plot_machine, require_picture, save_picture
 
     if output is not None:
         require_place(output)
+    if plot is not None:
+        require_picture(plot)
     if name is not None and to not in (Form.c, Form.dot):
         raise InputError(f"got --name with --to {to}; only c and dot hold a name, leave it out")
     found = open_machine(machine)
@@ -235,6 +242,8 @@ def export(
     else:
         text = {Form.text: format_machine, Form.json: to_json, Form.python: to_python}[to](found)
     write_text(output, text)
+    if plot is not None:
+        save_picture(plot_machine(found), plot)
 
 
 @machine_app.command(short_help="Read a counter machine from a network.")

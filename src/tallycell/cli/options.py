@@ -137,6 +137,15 @@ class Showing:
         ),
     ] = 3
     top: Annotated[int, Option("--top", metavar="N", min=1, help="how many units to show")] = 10
+    plot: Annotated[
+        Path | None,
+        Option(
+            "--plot",
+            metavar="FILE",
+            help="draw the units that matter most (with --no-effects, how binary the gates are; with --unit, its life) "
+            "into this file: .png, .svg or .pdf (extra plot)",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
