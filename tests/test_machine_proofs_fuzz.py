@@ -10,7 +10,7 @@ import fuzz_proofs
 from fuzz_proofs import CONTRACTS, ROWS, Hostile, attack, attack_all, draw, draw_by_hand, draw_strings, says
 from tallycell.machine.proving import edge_steps, proof
 
-NETWORKS = int(os.environ.get("TALLYCELL_FUZZ_PROOFS", "240"))  # each runs 48 strings, each in arithmetic of its own
+NETWORKS = int(os.environ.get("TALLYCELL_FUZZ_PROOFS", "60"))  # each runs 48 strings, each in arithmetic of its own
 PARTS = 6
 
 
