@@ -14,6 +14,7 @@ DECISIONS, QUESTIONS = 20, 10  # of a model, and of a machine
 QUICK_DECISIONS, QUICK_QUESTIONS = 4, 2
 PARTS = ("curves", "truth")
 SEED = 0
+CHANCE = "random"
 OURS, RIVAL = ("account", "counterfactual", "two runs (zeros)"), "integrated gradients (zeros)"
 NOTHING_TO_TELL = "left out, since on every string that was drawn all symbols count, or none"
 
@@ -120,14 +121,21 @@ def run_truth(
     short = [f"({chr(ord('a') + k)})" for k in range(len(chosen))]
     print("; ".join(f"{letter} {name}" for letter, name in zip(short, chosen, strict=True)))
     print_table(["", "true", *short], [[str(value) for value in one.values()] for one in machines])
-    return truth_in_words(means, trivial), machines
+    return truth_in_words({method: [one.scores[method][1] for one in found] for method in chosen}, trivial), machines
 
 
-def truth_in_words(means: Mapping[str, np.ndarray], trivial: Sequence[str]) -> list[str]:
-    """Say who finds the true steps."""
-    order = sorted(means, key=lambda one: means[one][1], reverse=True)
-    said = ", ".join(f"{one} {means[one][1]:.2f}" for one in order)
+def truth_in_words(precision: Mapping[str, Sequence[float]], trivial: Sequence[str]) -> list[str]:
+    """Say who finds the true steps, and who does better than chance, from the average precision by machine."""
+    from benchmarks.curves import SURE, standard_error
+
+    by_machine = {method: np.array(values) for method, values in precision.items()}
+    order = sorted(by_machine, key=lambda one: by_machine[one].mean(), reverse=True)
+    said = ", ".join(f"{one} {by_machine[one].mean():.2f}" for one in order)
     answers = [f"average precision, mean over machines, the best first: {said}"]
+    if len(by_machine[order[0]]) > 1:
+        more = {one: by_machine[one] - by_machine[CHANCE] for one in order}
+        sure = [one for one, values in more.items() if values.mean() > SURE * standard_error(values) > 0]
+        answers.append(f"better than chance, by two standard errors over machines: {', '.join(sure) or 'none'}")
     if trivial:
         answers.append(f"{NOTHING_TO_TELL}: {', '.join(trivial)}")
     return answers

@@ -307,6 +307,15 @@ def test_a_live_string_is_one_on_which_the_machine_does_not_fail():
         assert machine.run([machine.alphabet[code] for code in codes]).state >= 0
 
 
+def test_what_finds_more_than_chance_is_told_machine_by_machine():
+    found = {"finds": [0.9, 0.6, 0.5], "by luck": [0.9, 0.1, 0.3], "random": [0.5, 0.2, 0.2]}
+    best, better, left = faithfulness.truth_in_words(found, ["parity"])
+    assert best == "average precision, mean over machines, the best first: finds 0.67, by luck 0.43, random 0.30"
+    assert better == "better than chance, by two standard errors over machines: finds"
+    assert left.endswith("all symbols count, or none: parity")
+    assert len(faithfulness.truth_in_words({"random": [0.5]}, [])) == 1
+
+
 # The command
 
 
