@@ -31,8 +31,23 @@ def test_the_command_gives_the_account_of_the_largest_output(run, call):
     np.testing.assert_allclose(told["by_step"], account.by_step())
     parts = sum(told["by_step"]) + told["initial"] + told["bias"]
     assert parts == pytest.approx(told["value"], abs=1e-5)
-    changes = tc.counterfactual_steps(model, given, -1, largest, [int(k) for k in told["without_step"]])
+    changes = tc.counterfactual_steps(model, given, -1, largest, without="zeros")
+    assert list(told["without_step"]) == ["0", "1", "2", "3", "4"]
     np.testing.assert_allclose(list(told["without_step"].values()), changes)
+
+
+def test_steps_that_work_through_a_gate_stand_first(run, tmp_path):
+    """By the account the output '(' after '()' is the bias alone; the machine's first step made it, through a gate."""
+    tc.save(tc.compile_machine(shipped_machine("dyck-1")), tmp_path / "dyck.safetensors")
+    (tmp_path / "s.txt").write_text("()", encoding="utf-8")
+    call = ("explain", tmp_path / "dyck.safetensors", "--text", tmp_path / "s.txt", "--output", "(")
+    told = json.loads(run(*call, "--json")[1])
+    assert not any(told["by_step"])
+    assert told["without_step"]["0"] < -1
+    _, out, _ = run(*call)
+    first = out.splitlines()[3].split()
+    assert first[:3] == ["step", "0,", "'('"]
+    assert float(first[3]) == pytest.approx(told["without_step"]["0"], rel=1e-3)
 
 
 def test_another_step_and_output_can_be_asked_for_and_signs_lie_below_the_text(run, call):

@@ -12,7 +12,6 @@ from tallycell.cli.options import Feeding, Opening, Source, with_groups
 from tallycell.cli.terminal import console, progress
 
 effect_app = Typer()
-CHECKED = 5  # steps that are left out one by one: those with the largest parts
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,10 @@ def explain(
     opening: Opening,
     feeding: Feeding,
 ) -> None:
-    """Say which past steps and which cells made one output, as a sum that is exact given the gates.
+    """Say which past steps and which cells made one output.
 
-    Beside it stands what becomes of the output without the steps that matter most: there the network is run again.
+    First the steps without which it would be another: the network is run again, each time with zeros in the place of
+    one step. Then the account: an exact sum over steps and cells, with the gates as they were.
     """
     from tallycell.cli import explain_view
     from tallycell.effect.account import explain_output
@@ -67,9 +67,9 @@ def explain(
             else _named(subject, asking.output)
         )
         account = explain_output(subject.model, subject.given, asking.at, named)
-        advance("running the network without some steps", None)
-        steps = sorted(account.top_steps(CHECKED)["step"].to_numpy().tolist())
-        changes = counterfactual_steps(subject.model, subject.given, asking.at, named, steps)
+        steps = range(max(0, account.step + 1 - explain_view.BEFORE), account.step + 1)
+        advance(f"running the network without each of {len(steps)} steps", None)
+        changes = counterfactual_steps(subject.model, subject.given, asking.at, named, steps, without="zeros")
     tokens = subject.given.tokens
     one = tokens[0] if tokens and not isinstance(tokens[0], str) else tokens
     if asking.as_json:

@@ -1,4 +1,8 @@
-"""An account in the terminal: the answer, then what was read, each symbol coloured by its part, and signs below it."""
+"""An output explained in the terminal: the steps it depends on, what was read coloured by them, and the account.
+
+Steps are ranked by the counterfactual and not by the account, which does not see what a step did through a gate: on a
+tagger, and on machines whose dependence is known, it is hardly better than chance (``benchmarks faithfulness``).
+"""
 
 import json
 
@@ -9,16 +13,18 @@ from rich.text import Text
 
 from tallycell.cli.ruler import symbol_at
 from tallycell.effect.account import Account
+from tallycell.reading.triggers import say_symbol
 from tallycell.wording import shown
 
-JSON_SCHEMA_VERSION = "1"
+JSON_SCHEMA_VERSION = "2"
+TOP = 5  # steps that are named
 BEFORE = 400  # steps in front of the one that is explained, at most, that are laid out
 STRONG, WEAK = 0.5, 0.1  # of the largest part of a step: from here on two signs (bold), one; less has none
 RAISES, LOWERS = "green", "magenta"
 
 
 def print_account(console: Console, account: Account, tokens: list[str] | None, changes: xr.DataArray) -> None:
-    """Print an account, its steps under what was read, and the counterfactual of the steps that matter most.
+    """Print the steps that an output depends on, all steps under what was read, and the account.
 
     Parameters
     ----------
@@ -29,22 +35,27 @@ def print_account(console: Console, account: Account, tokens: list[str] | None, 
     tokens
         The symbol of each step, or None where none are read.
     changes
-        Change of the output without each of some steps, (time,), as ``counterfactual_steps`` gives it.
+        Change of the output without each of the last steps, (time,), as ``counterfactual_steps`` gives it.
     """
-    console.print(str(account), markup=False)
+    console.print(f"{account.name} at step {account.step} is {account.output:.4g} before the activation.", markup=False)
     console.print()
-    console.print(Text("Without the step (the network run again, gates and all):", style="bold"))
-    for step, change in zip(changes["step"].to_numpy().tolist(), changes.to_numpy().tolist(), strict=True):
-        console.print(f"  step {step:<6} {change:+.4g}", markup=False)
-    console.print()
-    parts = account.by_step().to_numpy()[: account.step + 1]
-    begin = max(0, len(parts) - BEFORE)
-    console.print(Text(f"Steps {begin} to {account.step}: + raises it, - lowers it, doubled where it matters most",
+    console.print(Text("Steps that it depends on, most first (the network run again, with zeros in their place):",
                        style="bold"))  # fmt: skip
+    steps, lost = changes["step"].to_numpy().tolist(), -changes.to_numpy()
+    for k in np.argsort(-np.abs(lost), kind="stable")[:TOP].tolist():
+        read = "" if tokens is None else f", {say_symbol(tokens[steps[k]])}"
+        console.print(f"  {f'step {steps[k]}{read}':<24} {-lost[k]:+.4g} without it", markup=False)
+    console.print()
+    console.print(Text(f"Steps {steps[0]} to {steps[-1]}: + raises it, - lowers it, doubled where it matters most",
+                       style="bold"))  # fmt: skip
+    parts = np.concatenate([np.zeros(steps[0]), lost])
     if tokens is not None and any(len(token) > 1 for token in tokens):
-        _print_words(console, tokens, parts, begin)
+        _print_words(console, tokens, parts, steps[0])
     else:
-        _print_rows(console, tokens, parts, begin)
+        _print_rows(console, tokens, parts, steps[0])
+    console.print()
+    console.print(Text("The account: an exact sum, with the gates as they were", style="bold"))
+    console.print(str(account), markup=False)
 
 
 def strength(parts: np.ndarray) -> list[str]:
