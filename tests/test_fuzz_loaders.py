@@ -31,7 +31,7 @@ from tallycell.errors import FormatError
 from tallycell.loaders import load
 from tallycell.loaders.formats import READERS
 
-COUNT = int(os.environ.get("TALLYCELL_FUZZ", "100"))
+COUNT = int(os.environ.get("TALLYCELL_FUZZ", "50"))
 SEED = int(os.environ.get("TALLYCELL_FUZZ_SEED", "0"))
 posix = pytest.mark.skipif(sys.platform == "win32", reason="limits on memory, FIFOs and links are POSIX's")
 names_of_nasty = pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
