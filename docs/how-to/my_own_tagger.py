@@ -231,9 +231,9 @@ for name, units in (("nothing", []), ("the flags", layer_0), ("as many others", 
 #
 # ## Which units matter?
 #
-# `tc.measure_effects` takes away every unit in turn and says how many bits the right tag of an opinion word loses. A cell
-# that is held at its mean loses what it knows; held at 0, it also loses the level at which it stands. `tc.load(model)`
-# takes the module as it is, with its embedding and its linear layer.
+# `tc.measure_effects` takes away every unit in turn and says how many bits the right tag of an opinion word loses. A
+# cell that is held at its mean loses what it knows; held at 0, it also loses the level at which it stands.
+# `tc.load(model)` takes the module as it is, with its embedding and its linear layer.
 
 # %%
 whole = tc.load(model)

@@ -278,8 +278,8 @@ for basin in BASINS.values():
 # %% [markdown]
 # ## Which cells matter?
 #
-# `tc.measure_effects` takes away every cell in turn and says what the NSE loses. `tc.load(model)` takes the module as it
-# is, with the linear layer behind the LSTM. The discharge is the target, by its dates and basins; the interval comes
+# `tc.measure_effects` takes away every cell in turn and says what the NSE loses. `tc.load(model)` takes the module as
+# it is, with the linear layer behind the LSTM. The discharge is the target, by its dates and basins; the interval comes
 # from blocks of days drawn again and again.
 
 # %%
@@ -312,8 +312,8 @@ for month in ("April", "August"):
         share = np.abs(by_unit[:, cell.unit]).sum() / np.abs(by_unit).sum()
         lost = float((predicted - without)[basin, days].mean())
         print(
-            f"{month:<6}  {name:<17}  in the account {by_unit[:, cell.unit].mean():+.2f} mm/day, {share:3.0%} of all cells; "
-            f"without it {-lost:+.2f} mm/day"
+            f"{month:<6}  {name:<17}  in the account {by_unit[:, cell.unit].mean():+.2f} mm/day, "
+            f"{share:3.0%} of all cells; without it {-lost:+.2f} mm/day"
         )
 
 # %% [markdown]

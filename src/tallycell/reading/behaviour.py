@@ -83,8 +83,8 @@ class Behaviour:
     movements
         How often it is moved: the effective number of its writes, or of its losses if that is more.
 
-        The effective number of some amounts, (sum of |a|)² / (sum of a²), is k for k alike and near 1 where one stands
-        out (Hill's number of order 2).
+        The effective number of some amounts, (sum of sizes)² / (sum of squares), is k for k alike and near 1 where one
+        stands out (Hill's number of order 2).
     carried
         Share of var(c) that what is kept, f c_before, has.
     up, down
