@@ -106,7 +106,9 @@ def limited(*command: object, gib: float = 3) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize("command", ["read", "trace"])
 def test_what_does_not_fit_is_said_in_one_line_before_it_begins(lstm, tmp_path, command):
     np.save(tmp_path / "x.npy", np.zeros((1_000_000, 4), np.float32))
-    source = ("--array", tmp_path / "x.npy") if command == "read" else (tmp_path / "x.npy", "-o", tmp_path / "t.zarr")
+    # One unit is read from a whole trace; all are read block by block.
+    read, trace = ("--array", tmp_path / "x.npy", "--unit", "0.0"), (tmp_path / "x.npy", "-o", tmp_path / "t.zarr")
+    source = read if command == "read" else trace
     done = limited(command, lstm, *source)
     doing = {"read": "reading", "trace": "recording"}[command]
     assert (done.returncode, done.stdout) == (2, "")

@@ -121,7 +121,7 @@ def run_cell(cell: nn.LSTMCell, given: Any, hx: Any, held: Mapping[str, np.ndarr
     layer = LayerTensors(ih, hh, bias, None, None, torch.sigmoid, torch.tanh, torch.tanh, "own", None, None)
     zeros = x.new_zeros(len(x), cell.hidden_size, dtype=computed)
     before = (zeros, zeros) if states is None else (states[0].to(computed), states[1].to(computed))
-    tensors = {letter: torch.as_tensor(values, dtype=computed, device=device) for letter, values in held.items()}
+    tensors = {letter: torch.tensor(values, dtype=computed, device=device) for letter, values in held.items()}
     with torch.autocast(device.type, enabled=False):
         _, ends = run_layer(layer, x.to(computed), [len(x)], state=before, reverse=False, held=tensors)
     h, c = (end.to(dtype) if given.dim() == 2 else end.to(dtype).squeeze(0) for end in ends)
