@@ -358,6 +358,16 @@ def test_each_sequence_of_a_cell_counts_its_own_steps():
     assert traces[""].length.values.tolist() == [3, 2, 4, 1, 1]
 
 
+def test_a_row_that_is_reset_in_place_begins_anew_and_so_does_its_count():
+    cell = nn.LSTMCell(2, 4)
+    with tc.capture(cell, hold=tc.Hold("c", 9.0, units=[1], steps=[0])) as traces, torch.no_grad():
+        h, c = cell(X[1], cell(X[0]))
+        h[0], c[0] = 0, 0  # as a rollout does whose episode has ended
+        _, c = cell(X[2], (h, c))
+    assert (c[:, 1] == 9).tolist() == [True, False, False]
+    assert traces[""].length.values.tolist() == [2, 3, 3, 1]
+
+
 def test_where_all_is_held_at_zero_the_loop_is_still_one_sequence():
     cell = nn.LSTMCell(2, 4)
     with tc.capture(cell, hold=[tc.Hold("c", 0.0), tc.Hold("o", 0.5, units=[0], steps=[2])]) as traces:
@@ -414,7 +424,7 @@ def test_our_own_lstm_takes_the_same_in_a_capture_and_in_traced(options, letter)
     again, last, gates = lstm.traced(X.double(), hold=[hold])
     assert_same((again, *last), (output, *state))
     assert_same_gradients(gradients(lstm, again), through)
-    recorded = tc.record_trace(lstm, X.double(), hold=hold)  # the reference kernel's own equations
+    recorded = tc.record_trace(lstm, X.double(), hold=hold)  # our kernel's answer
     for variable in "ifgoch":
         theirs = recorded[variable].isel(layer=0, direction=0).transpose("time", "sequence", "unit")
         np.testing.assert_allclose(getattr(gates, variable)[0][0].detach(), theirs, atol=1e-12)
@@ -429,7 +439,7 @@ def test_traced_holds_at_the_mean_and_by_sequence():
         theirs = tc.record_trace(lstm, x, hold=hold)
         np.testing.assert_allclose(output.detach(), theirs.h.isel(layer=0, direction=0), atol=1e-12)
         assert gates.c[0][0].shape == (3, 6, 4)
-    with pytest.raises(InputError, match="a hold of c has values for 3 sequences; the call has 2"):
+    with pytest.raises(InputError, match="has values for 3 sequences, and 2 are held; give one for each"):
         lstm.traced(x[:2], hold=hold)
 
 
@@ -555,6 +565,8 @@ def test_a_copy_of_the_model_is_not_held(copied):
         lstm.weight_hh_l0.zero_()  # the copy has its own
     assert torch.equal(other(X)[0], free)
     assert not torch.equal(held, free)
+    with tc.capture(other, hold=HOLDS["c"]):
+        assert torch.equal(other(X)[0], held)
 
 
 def test_hooks_of_others_see_what_was_held():
@@ -625,7 +637,7 @@ def test_a_hold_that_nothing_could_obey_is_refused_before_the_model_runs(model, 
     [
         (tc.Hold("c", np.zeros(5)), "LSTM at 'low': the hold of c in layer 0, forward, has values for 5 steps, and 6"),
         (tc.Hold("c", 0.0, steps=[6]), "LSTM at 'low': a hold names step 6; there are 6, counted from 0"),
-        (tc.Hold("c", np.zeros((2, 6))), "LSTM at 'low': a hold of c has values for 2 sequences; the call has 3"),
+        (tc.Hold("c", np.zeros((2, 6))), "LSTM at 'low': the hold of c in layer 0, forward, has values for 2 seq"),
     ],
 )
 def test_a_hold_that_does_not_fit_the_call_stops_the_model(hold, text):

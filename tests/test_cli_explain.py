@@ -30,7 +30,7 @@ def test_the_command_gives_the_account_of_the_largest_output(run, call):
     assert told["value"] == pytest.approx(float(said[largest]))
     np.testing.assert_allclose(told["by_step"], account.by_step())
     parts = sum(told["by_step"]) + told["initial"] + told["bias"]
-    assert parts == pytest.approx(told["value"], abs=1e-5)
+    assert parts == pytest.approx(told["value"], abs=1e-5)  # float32, as completeness is asked for everywhere
     changes = tc.counterfactual_steps(model, given, -1, largest, without="zeros")
     assert list(told["without_step"]) == ["0", "1", "2", "3", "4"]
     np.testing.assert_allclose(list(told["without_step"].values()), changes)
@@ -73,3 +73,34 @@ def test_what_is_not_there_is_one_line(run, call):
 
 def test_marks_say_the_sign_and_how_large_a_part_is():
     assert strength(np.array([4.0, -2.0, -1.9, 0.5, 0.1, 0.0])) == ["++", "--", "-", "+", "", ""]
+
+
+def test_of_a_model_that_reads_both_ways_later_steps_are_named_too(run, tmp_path):
+    draw = np.random.default_rng(0)
+    weights = {f"weight_{kind}_l0{way}": draw.normal(size=(12, width)) for way in ("", "_reverse")
+               for kind, width in (("ih", 2), ("hh", 3))}  # fmt: skip
+    import torch
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = torch.nn.LSTM(2, 3, bidirectional=True, bias=False)
+            self.head = torch.nn.Linear(6, 1)
+
+    model = Model()
+    model.lstm.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    np.save(tmp_path / "x.npy", draw.normal(size=(12, 2)).astype(np.float32))
+    status, out, err = run("explain", tmp_path / "m.pt", "--array", tmp_path / "x.npy", "--at", "4", "--json")
+    assert (status, err) == (0, "")
+    without = json.loads(out)["without_step"]
+    assert list(without) == [str(k) for k in range(12)]
+    assert without["5"] != 0
+
+
+def test_steps_without_which_all_is_the_same_are_not_named(run, tmp_path):
+    tc.save(tc.compile_machine(shipped_machine("tomita-1")), tmp_path / "m.safetensors")
+    (tmp_path / "s.txt").write_text("1101", encoding="utf-8")
+    _, out, _ = run("explain", tmp_path / "m.safetensors", "--text", tmp_path / "s.txt", "--output", "accept")
+    assert "+0 without it" not in out
+    assert out.count("without it") == 1

@@ -232,12 +232,12 @@ def test_the_vector_kernel_is_chosen_and_nothing_is_told(monkeypatch):
 
 def test_holds_that_are_the_same_at_every_step_take_the_memory_of_one():
     one = parameters(np.random.default_rng(0), 4, "float64")
-    held = held_values([tc.Hold("c", 0.5, units=[1]), tc.Hold("f", 1.0, steps=slice(2, None))], one, 0, 0, TIME)
+    held = held_values([tc.Hold("c", 0.5, units=[1]), tc.Hold("f", 1.0, steps=slice(2, None))], one, 0, 0, TIME, 1)
     assert held["c"].shape == held["f"].shape == (TIME, 4)
     assert (held["c"].strides[0], held["f"].strides[0] > 0) == (0, True)
     np.testing.assert_array_equal(held["c"], [[np.nan, 0.5, np.nan, np.nan]] * TIME)
     np.testing.assert_array_equal(np.isnan(held["f"][:, 0]), [True, True, False, False, False])
-    mixed = held_values([tc.Hold("c", 0.5), tc.Hold("c", 2.0, units=[3], steps=[4])], one, 0, 0, TIME)["c"]
+    mixed = held_values([tc.Hold("c", 0.5), tc.Hold("c", 2.0, units=[3], steps=[4])], one, 0, 0, TIME, 1)["c"]
     np.testing.assert_array_equal(mixed[:, 3], [0.5, 0.5, 0.5, 0.5, 2.0])
     np.testing.assert_array_equal(mixed[:, 0], 0.5)
 

@@ -360,7 +360,7 @@ def test_what_was_read_before_a_reset_has_no_part():
 
 def test_where_no_write_is_shown_the_account_says_so_in_words():
     _, account = explain_text("dyck-1", "()", "(")
-    assert "Steps that made it:\n  all 2      +0" in str(account)
+    assert "Steps at which its cells were written:\n  all 2      +0" in str(account)
     assert not account.top_steps().size
 
 

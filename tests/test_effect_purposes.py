@@ -48,7 +48,7 @@ def test_a_purpose_is_what_is_lost_if_that_is_sure_and_what_is_pushed(found, sai
 
 @pytest.fixture
 def counter(tmp_path):
-    """A compiled a^n b^n with 40 strings: its counter decides, and nothing else is held to matter by itself."""
+    """A compiled a^n b^n, which reads strings of its own machine."""
     model = tc.compile_machine(shipped_machine("anbn"))
     tc.save(model, tmp_path / "anbn.safetensors")
     return tmp_path / "anbn.safetensors"
@@ -57,7 +57,6 @@ def counter(tmp_path):
 def test_the_page_shows_what_matters_first_and_sentences_end_in_the_purpose(run, counter):
     status, out, _ = run("read", counter)
     assert status == 0
-    loaded = tc.load(counter)
     report = json.loads(run("read", counter, "--json")[1])
     effects = report["effects"]
     assert [one["loss"] for one in effects["units"]] == sorted((one["loss"] for one in effects["units"]), reverse=True)
@@ -72,7 +71,6 @@ def test_the_page_shows_what_matters_first_and_sentences_end_in_the_purpose(run,
     sentence = next(unit["sentence"] for unit in report["units"] if unit["label"] == foremost["label"])
     assert "; without it " in sentence
     assert sentence.endswith(".")
-    assert loaded.recogniser is not None
 
 
 def test_no_effects_leaves_them_out_of_everything(run, counter):

@@ -32,12 +32,12 @@ def test_a_hold_reaches_its_layer_units_and_steps_and_no_other():
 
 
 def test_negative_units_and_steps_count_from_the_end():
-    found = held_values([Hold("c", 2.0, units=[-1], steps=[-2])], PARAMETERS, 0, 0, 5)["c"]
+    found = held_values([Hold("c", 2.0, units=[-1], steps=[-2])], PARAMETERS, 0, 0, 5, 1)["c"]
     assert np.argwhere(~np.isnan(found)).tolist() == [[3, 3]]
 
 
 def test_h_has_the_size_of_the_projection():
-    assert held_values([Hold("h", 0.0)], PARAMETERS, 0, 0, 5)["h"].shape == (5, 2)
+    assert held_values([Hold("h", 0.0)], PARAMETERS, 0, 0, 5, 1)["h"].shape == (5, 2)
 
 
 @pytest.mark.parametrize(

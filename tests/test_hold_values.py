@@ -8,6 +8,7 @@ import xarray as xr
 
 import tallycell as tc
 from tallycell.errors import InputError
+from tallycell.kernels.stack import StackInput, run_stack
 from tallycell.trace import validate_trace
 
 RNG = np.random.default_rng(4)
@@ -27,6 +28,33 @@ def test_an_array_over_steps_holds_each_step_at_its_own_value():
     np.testing.assert_array_equal(trace.c.sel(layer=1, unit=2).isel(direction=0), [values, values])
     one_by_one = [tc.Hold("c", float(v), layer=1, units=[2], steps=[k]) for k, v in enumerate(values)]
     xr.testing.assert_equal(trace.drop_attrs(), tc.record_trace(PARAMETERS, X, hold=one_by_one).drop_attrs())
+
+
+@pytest.mark.parametrize(
+    "wrapped", [np.array(0.5), xr.DataArray(0.5), np.float32(0.5)], ids=["array", "xarray", "numpy"]
+)
+def test_a_number_is_a_number_however_it_is_wrapped(wrapped):
+    plain, other = (tc.record_trace(PARAMETERS, X, hold=tc.Hold("g", value, units=[1])) for value in (0.5, wrapped))
+    xr.testing.assert_identical(plain, other)
+    assert json.loads(other.attrs["holds"])[0]["value"] == 0.5
+
+
+def test_what_is_no_hold_is_refused_wherever_holds_are_taken():
+    for wrong in ("f", 3, ["f"]):
+        with pytest.raises(InputError, match="give a Hold"):
+            tc.record_trace(PARAMETERS, X, hold=wrong)
+
+
+def test_a_tensor_that_requires_a_gradient_is_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(InputError, match="detach a tensor that requires a gradient"):
+        tc.Hold("c", torch.zeros(3, requires_grad=True))
+
+
+def test_the_kernel_itself_refuses_values_for_other_sequences():
+    """They would be read from behind the end of the array."""
+    with pytest.raises(InputError, match="has values for 3 sequences, and 2 are held"):
+        list(run_stack(PARAMETERS, StackInput(X), holds=[tc.Hold("c", np.zeros((3, 6)))]))
 
 
 def test_a_hold_that_differs_by_sequence_is_one_run_a_sequence():
@@ -131,8 +159,8 @@ def test_values_that_nothing_could_be_held_at_are_refused(value, text):
         (tc.Hold("c", np.zeros(5)), None, "has values for 5 steps, and 6 are held; give one for each"),
         (tc.Hold("c", np.zeros(6), steps=[1, 2]), None, "has values for 6 steps, and 2 are held"),
         (tc.Hold("c", xr.DataArray(np.zeros(2), dims="unit")), None, "has values for 2 units, and 3 are held"),
-        (tc.Hold("c", np.zeros((3, 6))), None, "a hold of c has values for 3 sequences; the input has 2"),
-        (tc.Hold("c", np.zeros((1, 6))), None, "a hold of c has values for 1 sequences; the input has 2"),
+        (tc.Hold("c", np.zeros((3, 6))), None, "has values for 3 sequences, and 2 are held; give one for each"),
+        (tc.Hold("c", np.zeros((1, 6))), None, "has values for 1 sequences, and 2 are held"),
         (tc.Hold("c", "mean", layer=2), None, "names layer 2; the LSTM has 2, counted from 0"),
     ],
 )

@@ -197,7 +197,7 @@ def test_a_hold_may_differ_by_sequence(tmp_path):
     assert np.allclose(y[:, :, 0], alone[:, :, 0], atol=TOLERANCE)
     assert np.allclose(y[:, :, 1], every[:, :, 1], atol=TOLERANCE)
     assert not np.allclose(alone, every, atol=1e-3)
-    with pytest.raises(InputError, match="a hold of c has values for 3 sequences; the LSTM reads 2"):
+    with pytest.raises(InputError, match="has values for 3 sequences, and 2 are held; give one for each"):
         run_with_holds(path, {"x": x, **ZEROS}, tc.Hold("c", np.zeros((3, 8)), units=[1]))
 
 
@@ -316,7 +316,7 @@ def test_a_model_that_takes_another_way_once_it_is_held_is_refused(tmp_path):
     assert run_with_holds(path, feeds, {"first": low}).outputs["z"].max() == np.float32(-0.99)
     with pytest.raises(InputError, match="the LSTM at 'again' is called otherwise once it is held: the model takes an"):
         run_with_holds(path, feeds, {"first": low, "again": ()})
-    with pytest.raises(InputError, match="no LSTM at 'third' can be tapped"):
+    with pytest.raises(InputError, match="no LSTM at 'third' can be reached"):
         run_with_holds(path, feeds, {"third": ()})
 
 

@@ -24,7 +24,8 @@ from onnx_models import (
     write,
 )
 from tallycell.errors import FormatError, InputError
-from tallycell.loaders.onnx.tap import Tapped, tap
+from tallycell.loaders.onnx.calls import Tapped
+from tallycell.loaders.onnx.tap import tap
 from test_onnx_loader import external_model, unrolled
 
 runtime = pytest.importorskip("onnxruntime")
@@ -112,7 +113,7 @@ def test_an_lstm_inside_a_loop_is_refused(tmp_path):
     inputs = [value("x", "time", "sequence", FEATURES)]
     path = write(tmp_path, model_of(graph_of([loop], inputs, weights={"times": np.array(2)})))
     assert list(tc.load(path)) == ["rnn"]
-    with pytest.raises(InputError, match="'rnn' run inside a loop, and tap reaches into If only"):
+    with pytest.raises(InputError, match="'rnn' run inside a loop, and only branches"):
         tap(path, {"x": draw(3, 1, FEATURES)})
 
 
@@ -208,7 +209,7 @@ def test_only_the_lstm_that_is_asked_for_is_tapped(tmp_path):
 def test_what_does_not_fit_is_said(tmp_path):
     path = write(tmp_path, plain_model()[0])
     x = draw(4, 1, FEATURES)
-    with pytest.raises(InputError, match=r"no LSTM at 'gru' can be tapped; .* has them at 'rnn'"):
+    with pytest.raises(InputError, match=r"no LSTM at 'gru' can be reached; .* has them at 'rnn'"):
         tap(path, {"x": x}, lstm="gru")
     with pytest.raises(InputError, match=r"cannot carry 'h_n' over to 'h': .* has the inputs 'x' and the outputs 'y'"):
         tap(path, {"x": x}, carry={"h": "h_n"})

@@ -93,10 +93,10 @@ def _read_one(subject: Subject, mattering: Mattering, showing: Showing, label: s
         if not mattering.no_effects:
             advance("holding the unit, to see what the outputs lose without it", None)
             effects = measure_purposes(subject.model, subject.given, targets=mattering.target, units=[label])
+    unit = unit if effects is None else with_purpose(unit, effects)
     unit_view.print_unit(console(), subject, one, unit, effects, rows=showing.rows)
     if showing.plot is not None:
-        told = unit if effects is None else with_purpose(unit, effects)
-        save_picture(plot_unit(one, told, subject.given), showing.plot)
+        save_picture(plot_unit(one, unit, subject.given), showing.plot)
 
 
 def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:

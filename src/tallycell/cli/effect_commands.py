@@ -31,7 +31,7 @@ class Asking:
     ] = None
 
 
-@effect_app.command(short_help="Say which past steps and which cells made one output.")
+@effect_app.command(short_help="Say which steps and which cells an output depends on.")
 @with_groups
 def explain(
     *,
@@ -43,7 +43,7 @@ def explain(
     opening: Opening,
     feeding: Feeding,
 ) -> None:
-    """Say which past steps and which cells made one output.
+    """Say which steps and which cells an output depends on.
 
     First the steps without which it would be another: the network is run again, each time with zeros in the place of
     one step. Then the account: an exact sum over steps and cells, with the gates as they were.
@@ -67,7 +67,7 @@ def explain(
             else _named(subject, asking.output)
         )
         account = explain_output(subject.model, subject.given, asking.at, named)
-        steps = range(max(0, account.step + 1 - explain_view.BEFORE), account.step + 1)
+        steps = explain_view.steps_around(account)
         advance(f"running the network without each of {len(steps)} steps", None)
         changes = counterfactual_steps(subject.model, subject.given, asking.at, named, steps, without="zeros")
     tokens = subject.given.tokens

@@ -13,12 +13,14 @@ from rich.text import Text
 
 from tallycell.cli.ruler import symbol_at
 from tallycell.effect.account import Account
+from tallycell.names import TIME
 from tallycell.reading.triggers import say_symbol
 from tallycell.wording import shown
 
 JSON_SCHEMA_VERSION = "2"
 TOP = 5  # steps that are named
-BEFORE = 400  # steps in front of the one that is explained, at most, that are laid out
+BEFORE = 400  # steps up to the one that is explained, at most, that are left out one by one and laid out
+AROUND = 50  # the same to either side where an output depends on what comes later too: each costs a run of the whole
 STRONG, WEAK = 0.5, 0.1  # of the largest part of a step: from here on two signs (bold), one; less has none
 RAISES, LOWERS = "green", "magenta"
 
@@ -35,20 +37,23 @@ def print_account(console: Console, account: Account, tokens: list[str] | None, 
     tokens
         The symbol of each step, or None where none are read.
     changes
-        Change of the output without each of the last steps, (time,), as ``counterfactual_steps`` gives it.
+        Change of the output without each of :func:`steps_around`, (time,), as ``counterfactual_steps`` gives it.
     """
     console.print(f"{account.name} at step {account.step} is {account.output:.4g} before the activation.", markup=False)
     console.print()
-    console.print(Text("Steps that it depends on, most first (the network run again, with zeros in their place):",
+    steps, change = changes["step"].to_numpy().tolist(), changes.to_numpy()
+    span = f"steps {steps[0]} to {steps[-1]}"
+    console.print(Text(f"Of {span} it depends on, most first (the network run again, with zeros in the place of each):",
                        style="bold"))  # fmt: skip
-    steps, lost = changes["step"].to_numpy().tolist(), -changes.to_numpy()
-    for k in np.argsort(-np.abs(lost), kind="stable")[:TOP].tolist():
+    found = [k for k in np.argsort(-np.abs(change), kind="stable")[:TOP].tolist() if change[k]]
+    for k in found:
         read = "" if tokens is None else f", {say_symbol(tokens[steps[k]])}"
-        console.print(f"  {f'step {steps[k]}{read}':<24} {-lost[k]:+.4g} without it", markup=False)
+        console.print(f"  {f'step {steps[k]}{read}':<24} {change[k]:+.4g} without it", markup=False)
+    if not found:
+        console.print("  none: without any one of them it is the same")
     console.print()
-    console.print(Text(f"Steps {steps[0]} to {steps[-1]}: + raises it, - lowers it, doubled where it matters most",
-                       style="bold"))  # fmt: skip
-    parts = np.concatenate([np.zeros(steps[0]), lost])
+    console.print(Text(f"{span.capitalize()}: + raises it, - lowers it, doubled where it matters most", style="bold"))
+    parts = np.concatenate([np.zeros(steps[0]), -change])
     if tokens is not None and any(len(token) > 1 for token in tokens):
         _print_words(console, tokens, parts, steps[0])
     else:
@@ -56,6 +61,14 @@ def print_account(console: Console, account: Account, tokens: list[str] | None, 
     console.print()
     console.print(Text("The account: an exact sum, with the gates as they were", style="bold"))
     console.print(str(account), markup=False)
+
+
+def steps_around(account: Account) -> range:
+    """Give the steps that are left out one by one: those read last and, where the end is read too, those behind."""
+    last = account.entries.sizes[TIME]
+    if last == account.step + 1:
+        return range(max(0, last - BEFORE), last)
+    return range(max(0, account.step - AROUND), min(last, account.step + 1 + AROUND))
 
 
 def strength(parts: np.ndarray) -> list[str]:

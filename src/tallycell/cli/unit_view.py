@@ -8,7 +8,7 @@ from rich.text import Text
 from tallycell.cli.inputs import Subject
 from tallycell.cli.ruler import print_ruler
 from tallycell.effect.effects import Effects
-from tallycell.effect.purposes import say_holds, with_purpose
+from tallycell.effect.purposes import say_holds
 from tallycell.reading import UnitReading
 from tallycell.reading.clock import say_number
 from tallycell.reading.page import glyphs_for, plain, say_r2
@@ -18,8 +18,7 @@ def print_unit(
     console: Console, subject: Subject, trace: xr.Dataset, unit: UnitReading, effects: Effects | None, *, rows: int
 ) -> None:
     """Print everything that is known of one unit."""
-    told = unit if effects is None else with_purpose(unit, effects)
-    console.print(Text(f"Unit {told.label}: {told.sentence}", style="bold"))
+    console.print(Text(f"Unit {unit.label}: {unit.sentence}", style="bold"))
     if unit.exposure is not None:
         e = unit.exposure
         shares = (

@@ -29,7 +29,7 @@ _NUMBER_OF_STEP = "iu"  # kinds of numbers of a time that is only the number of 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Account:
-    """What made one output: entries that sum to it.
+    """One output as entries that sum to it: what was written to which cell at which step.
 
     Attributes
     ----------
@@ -86,9 +86,9 @@ class Account:
     def __str__(self) -> str:
         steps, units = self.by_step(), self.by_unit()
         shown_steps, shown_units = self.top_steps(), self.top_units()
-        lines = [f"{self._answer()}.", "", "Steps that made it:"]
+        lines = [f"{self._answer()}.", "", "Steps at which its cells were written:"]
         lines += _aligned([*_rows_of_steps(shown_steps), *_rest(steps, shown_steps)])
-        lines += ["", "Units that made it:"]
+        lines += ["", "Units that hold it:"]
         lines += _aligned([*_rows_of_units(shown_units), *_rest(units, shown_units)])
         return "\n".join(lines)
 
@@ -117,7 +117,7 @@ class Account:
 def explain_output(
     model: object, given: object, step: int, output: int | str, *, sequence: int = 0, down: bool = True
 ) -> Account:
-    """Give the exact account of one output: which past steps and which cells made it.
+    """Give the exact account of one output: a sum over its cells and the steps at which they were written.
 
     A cell is the sum of what was written to it, each write as far as the forget gates kept it; h is what the output
     gate shows of it; an output of a linear head is a sum over h, or over what a function such as relu shows of h. So
@@ -178,12 +178,12 @@ def explain_output(
     >>> print(account)
     'yes' at step 2 is -0.835 before the activation: -0.835 from the 3 steps read.
     <BLANKLINE>
-    Steps that made it:
+    Steps at which its cells were written:
       step 2     -0.668
       step 1     -0.334
       step 0     +0.167
     <BLANKLINE>
-    Units that made it:
+    Units that hold it:
       unit 0.0   -0.835
     """
     chosen = choose(model, given, step, output, sequence)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tallycell.effect.effects import IN_WORDS, Effects, UnitEffect
@@ -16,6 +15,7 @@ from tallycell.effect.outputs import read_readout
 from tallycell.effect.stretches import Sampling
 from tallycell.errors import InputError
 from tallycell.input import Input
+from tallycell.reading.page import table_of
 from tallycell.reading.reading import Reading, UnitReading
 
 _UNTOLD = ("constant", "unknown")  # roles whose sentence stands as it is
@@ -105,7 +105,7 @@ def say_holds(effects: Effects, label: str) -> RenderableType:
     """Lay out what the outputs lose when one unit is held, a row a way of holding it."""
     of = "" if effects.score == "divergence" else f", of {effects.free:.3g}"
     heading = Text(f"What the outputs lose ({effects.unit}{of}) when its cell is")
-    table = _table("  held", "costs", "95 %", left=("  held", "95 %"))
+    table = table_of("  held", "costs", "95 %", left=("  held", "95 %"), between=1)
     for one in (effects.of(label, kind) for kind in effects.kinds):
         table.add_row(f"  {IN_WORDS[one.kind]}", f"{one.loss:.2g}", _between(one))
     return Group(heading, table)
@@ -118,19 +118,13 @@ def say_mattering(effects: Effects, reading: Reading, top: int) -> list[Renderab
     if not found:
         return [Text(effects.answer(), style="bold"), *remarks]
     name = "The unit that matters" if len(found) == 1 else f"The {len(found)} units that matter"
-    table = _table("  unit", "costs", "95 %", "what it does, and for what", left=("95 %", "what it does, and for what"))
+    told = "what it does, and for what"
+    table = table_of("  unit", "costs", "95 %", told, left=("95 %", told), between=1)
     for one in found:
         table.add_row(one.label, f"{one.loss:.2g}", _between(one), Text(reading.unit(one.label).sentence))
     of = "" if effects.score == "divergence" else f", of {effects.free:.3g}"
     costs = f"  costs: what the outputs lose, {effects.unit}{of}, when the cell is {IN_WORDS[effects.kinds[0]]}."
     return [Text(f"{name} most", style="bold"), table, Text(costs, style="dim"), *remarks]
-
-
-def _table(*names: str, left: tuple[str, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for name in names:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name != names[-1])
-    return table
 
 
 def _between(effect: UnitEffect) -> str:

@@ -1,15 +1,15 @@
 """Interventions: hold a gate or a state of chosen units at a value, and see what changes."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 
 from tallycell.errors import InputError
 from tallycell.names import DIRECTIONS, SEQUENCE, STEP_VARIABLES, TIME, UNIT
-from tallycell.parameters import LSTMParameters
 from tallycell.wording import quoted
 
 MEAN = "mean"  # the value of a hold that stands for each unit's mean where nothing is held
@@ -95,9 +95,10 @@ class Hold:
         named = hasattr(self.value, "dims")
         try:
             array = np.asarray(self.value, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # the last of torch, of a tensor that requires a gradient
             raise InputError(
-                f"cannot hold {self.gate} at {quoted(self.value)}; give a finite number, 'mean', or an array of numbers"
+                f"cannot hold {self.gate} at {quoted(self.value)}; give a finite number, 'mean', or an array of "
+                "numbers; detach a tensor that requires a gradient"
             ) from None
         if not array.ndim and not np.isfinite(array):
             raise InputError(f"cannot hold {self.gate} at {self.value}; give a finite number")
@@ -113,10 +114,73 @@ class Hold:
             )
         if not array.size or np.isinf(array).any():
             raise InputError(f"cannot hold {self.gate} at values that are infinite, or none; NaN leaves a unit free")
+        if not array.ndim and not isinstance(self.value, int | float | np.number):
+            object.__setattr__(self, "value", float(array))  # a number, however it was wrapped
+
+
+class Sized(Protocol):
+    """What a hold asks of an LSTM."""
+
+    @property
+    def num_layers(self) -> int:
+        """Give the number of layers."""
+
+    @property
+    def num_directions(self) -> int:
+        """Give 1 or 2."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Give the number of units."""
+
+    @property
+    def output_size(self) -> int:
+        """Give the size of h."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Give that of the weights."""
+
+
+def read_holds(hold: object) -> tuple[Hold, ...]:
+    """Take one hold or several.
+
+    Raises
+    ------
+    InputError
+        If what is given is no hold.
+
+    Examples
+    --------
+    >>> read_holds(Hold("f", 1.0)) == read_holds([Hold("f", 1.0)])
+    True
+    """
+    if isinstance(hold, Hold):
+        return (hold,)
+    if isinstance(hold, str | Mapping) or not isinstance(hold, Iterable):
+        raise InputError(f"hold is {quoted(hold)}; give a Hold, or a list of them")
+    holds = tuple(hold)
+    for one in holds:
+        if not isinstance(one, Hold):
+            raise InputError(f"{quoted(one)} is no hold; give a Hold, such as Hold('f', 1.0, units=[3])")
+    return holds
+
+
+def check_holds(holds: Iterable[Hold], parameters: Sized, time: int, sequences: int) -> None:
+    """Refuse holds that do not fit, those at the mean too; see :func:`held_values`."""
+    for hold in holds:
+        known = replace(hold, value=0.0) if isinstance(hold.value, str) else hold
+        held_values([known], parameters, hold.layer, DIRECTIONS.index(hold.direction), time, sequences)
+
+
+def at_means(hold: Hold, means: Float[np.ndarray, " unit"]) -> Hold:
+    """Put into a hold at the mean those of all units, of which it takes its own."""
+    values = means[_numbers(hold.units, len(means), "unit")]
+    return replace(hold, value=xr.DataArray(values, dims=UNIT))
 
 
 def held_values(
-    holds: Iterable[Hold], parameters: LSTMParameters, layer: int, direction: int, time: int
+    holds: Iterable[Hold], parameters: Sized, layer: int, direction: int, time: int, sequences: int
 ) -> dict[str, Float[np.ndarray, "time unit"] | Float[np.ndarray, "time sequence unit"]]:
     """Values that the holds give to one layer and direction, by letter; NaN where a unit is free.
 
@@ -125,7 +189,8 @@ def held_values(
     Raises
     ------
     InputError
-        If a hold names a layer, direction, unit or step that is not there, or has not one value for each of its own.
+        If a hold names a layer, direction, unit or step that is not there, or has not one value for each of its own
+        and for each sequence.
     """
     by_letter: dict[str, list[Hold]] = {}
     for hold in holds:
@@ -133,51 +198,48 @@ def held_values(
         if (hold.layer, hold.direction) == (layer, DIRECTIONS[direction]):
             by_letter.setdefault(hold.gate, []).append(hold)
     sizes = {letter: parameters.output_size if letter == "h" else parameters.hidden_size for letter in by_letter}
-    return {letter: _laid_out(of_it, (time, sizes[letter]), parameters.dtype) for letter, of_it in by_letter.items()}
+    return {
+        letter: _laid_out(some, (time, sequences, sizes[letter]), parameters.dtype)
+        for letter, some in by_letter.items()
+    }
 
 
 def _laid_out(
-    holds: Sequence[Hold], shape: tuple[int, int], dtype: np.dtype
+    holds: Sequence[Hold], shape: tuple[int, int, int], dtype: np.dtype
 ) -> Float[np.ndarray, "time unit"] | Float[np.ndarray, "time sequence unit"]:
     """Lay out the values of all holds of one gate or state; of two of one place the later counts."""
-    time, size = shape
+    time, sequences, size = shape
     places = [(_numbers(hold.steps, time, "step"), _numbers(hold.units, size, "unit")) for hold in holds]
-    given = [_fitting(hold, steps.size, units.size) for hold, (steps, units) in zip(holds, places, strict=True)]
-    sequences = 1
-    for hold, values in zip(holds, given, strict=True):
-        if values.shape[1] != 1 != sequences != values.shape[1]:
-            raise InputError(f"{_said(hold)} has {values.shape[1]} sequences, another hold {sequences}")
-        sequences = max(sequences, values.shape[1])
+    given = [
+        _fitting(hold, steps.size, sequences, units.size) for hold, (steps, units) in zip(holds, places, strict=True)
+    ]
+    differ = max(values.shape[1] for values in given)
     always = all(
         isinstance(hold.steps, slice) and steps.size == time and len(values) == 1
         for hold, (steps, _), values in zip(holds, places, given, strict=True)
     )
-    held = np.full((1 if always else time, sequences, size), np.nan, dtype)
+    held = np.full((1 if always else time, differ, size), np.nan, dtype)
     for (steps, units), values in zip(places, given, strict=True):
-        at = np.ix_(np.arange(1) if always else steps, np.arange(sequences), units)
+        at = np.ix_(np.arange(1) if always else steps, np.arange(differ), units)
         held[at] = np.where(np.isnan(values), held[at], values)
-    held = held if sequences > 1 else held[:, 0]
+    held = held if differ > 1 else held[:, 0]
     return np.broadcast_to(held, (time, *held.shape[1:]))
 
 
-def _fitting(hold: Hold, steps: int, units: int) -> Float[np.ndarray, "time sequence unit"]:
-    """Give the values of a hold, one for each of its steps and units."""
+def _fitting(hold: Hold, steps: int, sequences: int, units: int) -> Float[np.ndarray, "time sequence unit"]:
+    """Give the values of a hold, one for each of its steps and units, and for each sequence."""
     values = hold.values()
-    sizes = ((TIME, "step", values.shape[0], steps), (UNIT, "unit", values.shape[2], units))
-    for dim, what, found, expected in sizes:
-        if dim in hold.dims and found != expected:
+    expected = {TIME: (steps, "steps"), SEQUENCE: (sequences, "sequences"), UNIT: (units, "units")}
+    for found, (dim, (wanted, what)) in zip(values.shape, expected.items(), strict=True):
+        if dim in hold.dims and found != wanted:
             raise InputError(
-                f"{_said(hold)} has values for {found} {what}s, and {expected} are held; give one for each"
+                f"the hold of {hold.gate} in layer {hold.layer}, {hold.direction}, has values for {found} {what}, and "
+                f"{wanted} are held; give one for each"
             )
     return values
 
 
-def _said(hold: Hold) -> str:
-    """Name a hold without its values."""
-    return f"the hold of {hold.gate} in layer {hold.layer}, {hold.direction},"
-
-
-def _check(hold: Hold, parameters: LSTMParameters) -> None:
+def _check(hold: Hold, parameters: Sized) -> None:
     if not 0 <= hold.layer < parameters.num_layers:
         raise InputError(
             f"{quoted(hold)} names layer {hold.layer}; the LSTM has {parameters.num_layers}, counted from 0"

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tallycell.kernels.choice import lstm_forward
-from tallycell.kernels.hold import Hold, held_values
+from tallycell.kernels.hold import Hold, at_means, check_holds, held_values
 from tallycell.kernels.interface import LayerInput, Steps
+from tallycell.names import DIRECTIONS
 from tallycell.parameters import LSTMParameters
 
 
@@ -60,8 +61,29 @@ def run_stack(
                 zeros_c if inputs.c_0 is None else inputs.c_0[k],
                 inputs.lengths,
                 reverse=direction == 1,
-                held=held_values(holds, parameters, layer, direction, time),
+                held=held_values(holds, parameters, layer, direction, time, sequences),
             )
             directions.append(lstm_forward(parameters.layer(layer, direction), read, keep_pre=keep_pre))
         yield tuple(directions)
         x = np.concatenate([steps.h for steps in directions], axis=-1)
+
+
+def with_means(holds: Iterable[Hold], parameters: LSTMParameters, inputs: StackInput) -> tuple[Hold, ...]:
+    """Put into each hold at the mean what its units are on average in a run in which nothing is held.
+
+    Raises
+    ------
+    InputError
+        If a hold, at the mean or not, does not fit the LSTM or its input: before anything runs.
+    """
+    holds = tuple(holds)
+    check_holds(holds, parameters, *inputs.x.shape[:2])
+    if not any(isinstance(hold.value, str) for hold in holds):
+        return holds
+    ready = dict(enumerate(holds))
+    for layer, directions in enumerate(run_stack(parameters, inputs)):
+        for number, hold in enumerate(holds):
+            if isinstance(hold.value, str) and hold.layer == layer:
+                values = getattr(directions[DIRECTIONS.index(hold.direction)], hold.gate)
+                ready[number] = at_means(hold, np.asarray(np.nanmean(values, axis=(0, 1), dtype=np.float64)))
+    return tuple(ready.values())

@@ -13,8 +13,9 @@ from tallycell.errors import InputError
 from tallycell.loaders.formats import READERS, recognise
 from tallycell.loaders.keras.export import to_keras_weights
 from tallycell.loaders.loaded_model import Head, LoadedModel, Place
+from tallycell.loaders.onnx.calls import Tapped
 from tallycell.loaders.onnx.export import to_onnx
-from tallycell.loaders.onnx.tap import Tapped, tap
+from tallycell.loaders.onnx.tap import tap
 from tallycell.loaders.safetensors_file import save_parameters, save_recogniser
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser

@@ -1,24 +1,17 @@
 """Holds in a call of an LSTM module: the values that they give to each layer and direction."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import nn
 
-from tallycell.errors import InputError
-from tallycell.kernels.hold import Hold, held_values
+from tallycell.kernels.hold import Hold, Sized, at_means, check_holds, held_values
 from tallycell.lstm.sequences import Sequences
 from tallycell.lstm.stack import HeldValues, run_stack
-from tallycell.names import DIRECTIONS, SEQUENCE, UNIT
-from tallycell.parameters import LSTMParameters
-from tallycell.wording import quoted
-
-if TYPE_CHECKING:
-    import xarray as xr
+from tallycell.names import DIRECTIONS
 
 
 class _Sizes(NamedTuple):
@@ -28,31 +21,7 @@ class _Sizes(NamedTuple):
     num_directions: int
     hidden_size: int
     output_size: int
-    dtype: Any = np.float64
-
-
-def read_holds(hold: object) -> tuple[Hold, ...]:
-    """Take one hold or several.
-
-    Raises
-    ------
-    InputError
-        If what is given is no hold.
-
-    Examples
-    --------
-    >>> read_holds(Hold("f", 1.0)) == read_holds([Hold("f", 1.0)])
-    True
-    """
-    if isinstance(hold, Hold):
-        return (hold,)
-    if isinstance(hold, str | Mapping) or not isinstance(hold, Iterable):
-        raise InputError(f"hold is {quoted(hold)}; give a Hold, or a list of them")
-    holds = tuple(hold)
-    for one in holds:
-        if not isinstance(one, Hold):
-            raise InputError(f"{quoted(one)} is no hold; give a Hold, such as Hold('f', 1.0, units=[3])")
-    return holds
+    dtype: np.dtype = np.dtype(np.float64)
 
 
 def held_at(
@@ -84,13 +53,9 @@ def held_at(
     >>> held_at(nn.LSTMCell(1, 2), [Hold("f", 1.0, units=[1])], 1, 5)
     {(0, 0): {'f': array([[[nan,  1.]]])}}
     """
-    holds = tuple(holds)
-    for hold in holds:
-        if SEQUENCE in hold.dims and (given := hold.values().shape[1]) != sequences:
-            raise InputError(f"a hold of {hold.gate} has values for {given} sequences; the call has {sequences}")
-    sizes, found = _sizes_of(module), {}
+    holds, sizes, found = tuple(holds), _sizes_of(module), {}
     for at in sorted({(hold.layer, DIRECTIONS.index(hold.direction)) for hold in holds}):
-        by_letter = held_values(holds, sizes, *at, time)
+        by_letter = held_values(holds, sizes, *at, time, sequences)
         found[at] = {letter: v if v.ndim == 3 else v[:, np.newaxis] for letter, v in by_letter.items()}
     return found
 
@@ -126,33 +91,25 @@ def held_in_call(lstm: nn.LSTM, given: Any, hx: Any, holds: Iterable[Hold]) -> H
     time, sequences = len(sizes), sizes[0]
     at_mean = [hold for hold in holds if isinstance(hold.value, str)]
     if at_mean:
-        held_at(lstm, [replace(hold, value=0.0) for hold in at_mean], time, sequences)  # refuses what is not there
-        means = _means(lstm, given, hx, at_mean)
-        holds = tuple(replace(hold, value=means.pop(0)) if isinstance(hold.value, str) else hold for hold in holds)
+        check_holds(at_mean, _sizes_of(lstm), time, sequences)
+        ready = iter(_at_their_means(lstm, given, hx, at_mean))
+        holds = tuple(next(ready) if isinstance(hold.value, str) else hold for hold in holds)
     return held_at(lstm, holds, time, sequences)
 
 
-def _means(lstm: nn.LSTM, given: Any, hx: Any, holds: Iterable[Hold]) -> "list[xr.DataArray]":
-    """Mean of each hold's units over all that is read in a free run; dropout falls as it will in the held one."""
-    import xarray as xr
-
+def _at_their_means(lstm: nn.LSTM, given: Any, hx: Any, holds: Iterable[Hold]) -> Iterator[Hold]:
+    """Put the means over all that is read in a free run into holds; dropout falls in it as it will in the held one."""
     device = lstm.weight_ih_l0.device
     devices = [] if device.type == "cpu" else [device]
     with torch.no_grad(), torch.random.fork_rng(devices, enabled=lstm.training, device_type=device.type):
         _, _, kept = run_stack(lstm, given, hx, {hold.gate for hold in holds})
-    means = []
     for hold in holds:
         values = kept[hold.gate][hold.layer][DIRECTIONS.index(hold.direction)].flatten(0, -2)
-        # NaN stands beyond the end of a packed sequence.
-        mean = values.double().nanmean(0).cpu().numpy()
-        means.append(xr.DataArray(mean[hold.units if isinstance(hold.units, slice) else list(hold.units)], dims=UNIT))
-    return means
+        yield at_means(hold, values.double().nanmean(0).cpu().numpy())  # NaN stands beyond the end of a packed sequence
 
 
-def _sizes_of(module: nn.LSTM | nn.LSTMCell) -> LSTMParameters:
+def _sizes_of(module: nn.LSTM | nn.LSTMCell) -> Sized:
     if isinstance(module, nn.LSTM):
         directions, size = 2 if module.bidirectional else 1, module.hidden_size
-        sizes = _Sizes(module.num_layers, directions, size, module.proj_size or size)
-    else:
-        sizes = _Sizes(1, 1, module.hidden_size, module.hidden_size)
-    return cast(LSTMParameters, sizes)
+        return _Sizes(module.num_layers, directions, size, module.proj_size or size)
+    return _Sizes(1, 1, module.hidden_size, module.hidden_size)

@@ -11,10 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tallycell.activations import Activation, activation
 from tallycell.errors import ActivationError, InputError, ParameterError
-from tallycell.kernels.hold import Hold
+from tallycell.kernels.hold import Hold, read_holds
 from tallycell.lstm.activations import Choice, named_activation
 from tallycell.lstm.gates import Gates
-from tallycell.lstm.held import held_in_call, read_holds
+from tallycell.lstm.held import held_in_call
 from tallycell.lstm.layers import Options
 from tallycell.lstm.sequences import States
 from tallycell.lstm.stack import run_stack

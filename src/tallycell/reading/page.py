@@ -118,7 +118,8 @@ def _heading(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _table(*names: str, left: tuple[str, ...] = (), between: int = 2) -> Table:
+def table_of(*names: str, left: tuple[str, ...] = (), between: int = 2) -> Table:
+    """Make a table without lines, its last column folded; columns are flush right but for those named."""
     table = Table(box=None, pad_edge=False, padding=(0, between))
     for name in names:
         table.add_column(name, justify="left" if name in left else "right", no_wrap=name != names[-1])
@@ -136,7 +137,7 @@ def _saturation(reading: "Reading", glyphs: Glyphs) -> list[RenderableType]:
     overall = float(saturated_share(saturation).mean())
     nothing = reading.nothing_learned
     beside = "" if nothing is None else f" ({nothing.saturated:.0%} where nothing is learned)"
-    table = _table("", "left limit", "between", "right limit", " ", left=("", " "))
+    table = table_of("", "left limit", "between", "right limit", " ", left=("", " "))
     for gate in saturation["gate"].to_numpy().tolist():
         here = saturation.sel(gate=gate)
         left, right = float(here["left"].mean()), float(here["right"].mean())
@@ -165,7 +166,7 @@ def draw(counts: np.ndarray, glyphs: Glyphs = UNICODE) -> str:
 def _units(reading: "Reading", top: int, glyphs: Glyphs) -> list[RenderableType]:
     chosen = reading.best(top)
     many = "The unit" if len(chosen) == 1 else f"The {len(chosen)} units"
-    table = _table("  unit", "role", "R²", "numbers", "what it does", left=("role", "what it does"), between=1)
+    table = table_of("  unit", "role", "R²", "numbers", "what it does", left=("role", "what it does"), between=1)
     for unit in chosen:
         said = Text(unit.sentence)
         if marks := say_triggers(unit, glyphs):
@@ -213,7 +214,7 @@ def _roles(reading: "Reading") -> list[RenderableType]:
         return [_heading("Roles"), "  " + ", ".join(f"{count} {role}" for role, count in found.items())]
     shares = {role: count / units for role, count in found.items()}
     no_sign = nothing.no_sign_of_learning(shares)
-    table = _table("  role", "units", "share", "nothing learned", " ", left=("  role", " "))
+    table = table_of("  role", "units", "share", "nothing learned", " ", left=("  role", " "))
     for role, count in found.items():
         remark = "as common there: no sign of learning" if role in no_sign else ""
         table.add_row(f"  {role}", f"{count:,}", f"{shares[role]:.0%}", f"{nothing.roles[role]:.0%}", remark)
@@ -265,7 +266,7 @@ def _readability(reading: "Reading", glyphs: Glyphs) -> list[RenderableType]:
     explained = reading.readability()
     if np.isnan(list(explained.values())).all():
         return [heading, Text("  No cell moves where a counter could be tested, so there is nothing to explain.")]
-    table = _table("  numbers", "its form", "median R²", "units explained (R² ≥ 0.9)", left=("its form",))
+    table = table_of("  numbers", "its form", "median R²", "units explained (R² ≥ 0.9)", left=("its form",))
     table.columns[-1].justify = "left"
     for (form, median), (allowed, share) in zip(reading.median_r2().items(), explained.items(), strict=True):
         table.add_row(str(allowed), form, say_r2(median), f"{share:>4.0%} {glyphs.bar * round(20 * share)}")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from tallycell.errors import InputError, TallycellError
-from tallycell.kernels.hold import Hold
+from tallycell.kernels.hold import Hold, read_holds
 from tallycell.loaders.torch.objects import is_module, lstm_modules
-from tallycell.trace.held_forward import check_holds, holding
+from tallycell.trace.held_forward import holding, require_holdable
 from tallycell.trace.watched import Watched
 from tallycell.wording import listed, quoted
 
@@ -125,7 +125,7 @@ def capture(
     wished = _holds_by_path(hold, list(watched))
     for path, holds in wished.items():
         try:
-            check_holds(watched[path].module, holds)
+            require_holdable(watched[path].module, holds)
         except InputError as error:
             raise InputError(f"LSTM at {quoted(path)}: {error}") from None
     with ExitStack() as block:
@@ -142,8 +142,6 @@ def capture(
 
 def _holds_by_path(hold: Any, paths: Sequence[str]) -> dict[str, tuple[Hold, ...]]:
     """Give the holds of each LSTM in which something is held."""
-    from tallycell.lstm.held import read_holds
-
     if isinstance(hold, Mapping):
         if unknown := [path for path in hold if path not in paths]:
             raise InputError(f"hold names an LSTM at {quoted(unknown[0])}; the model has them at {listed(paths)}")

@@ -21,29 +21,28 @@ class CellSteps:
 
     A call whose state came out of an earlier call goes on counting, row by row, whatever row it was then; so each copy
     of a state goes on too, as a beam search makes them. Zeros and states from elsewhere begin at 0. Bits say where a
-    state came from; of zeros, which say nothing, only the very tensor that the cell gave.
+    state came from; of zeros, which say nothing, only rows of the very tensor that the cell gave, as it gave them.
     """
 
     def __init__(self) -> None:
         from torch.utils.weak import WeakTensorKeyDictionary
 
-        self._by_state: dict[bytes, int] = {}
+        self._by_state: dict[bytes | None, int] = {}
         self._given: Any = WeakTensorKeyDictionary()
 
     def of(self, hx: "tuple[torch.Tensor, torch.Tensor] | None", sequences: int) -> Int[np.ndarray, " sequence"]:
         """Give the number of the step that a call from these states is, for each of its sequences."""
         if hx is None:
             return np.zeros(sequences, np.int64)
-        if (known := self._given.get(hx[0])) is not None:
-            return np.array(known)
-        return np.array([self._by_state.get(one, 0) if one else 0 for one in _keys(hx)], np.int64)
+        keys, (given, steps) = _keys(hx), self._given.get(hx[0], ((), ()))
+        same = dict(zip(enumerate(given), steps, strict=True))  # rows that nobody has written over since
+        return np.array([same.get((row, key), self._by_state.get(key, 0)) for row, key in enumerate(keys)], np.int64)
 
     def note(self, states: "tuple[torch.Tensor, torch.Tensor]", steps: Int[np.ndarray, " sequence"]) -> None:
         """Keep what came out of a call, which the next may go on from."""
-        self._given[states[0]] = steps + 1
-        for one, step in zip(_keys(states), steps, strict=True):
-            if one is not None:
-                self._by_state[one] = int(step) + 1
+        keys = _keys(states)
+        self._given[states[0]] = keys, steps + 1
+        self._by_state.update({key: int(step) + 1 for key, step in zip(keys, steps, strict=True) if key is not None})
 
 
 def _keys(states: "tuple[torch.Tensor, torch.Tensor]") -> list[bytes | None]:

@@ -169,7 +169,7 @@ def held_in(module: "nn.Module") -> HeldCall | None:
     return forward.last if isinstance(forward, HeldForward) else None
 
 
-def check_holds(module: "nn.Module", holds: Sequence[Hold]) -> None:
+def require_holdable(module: "nn.Module", holds: Sequence[Hold]) -> None:
     """Refuse what cannot be held in a module, before it runs.
 
     Raises
@@ -181,7 +181,7 @@ def check_holds(module: "nn.Module", holds: Sequence[Hold]) -> None:
     Examples
     --------
     >>> import torch
-    >>> check_holds(torch.nn.LSTM(3, 5), [Hold("f", 1.0, units=[7])])
+    >>> require_holdable(torch.nn.LSTM(3, 5), [Hold("f", 1.0, units=[7])])
     Traceback (most recent call last):
     tallycell.errors.InputError: a hold names unit 7; there are 5, counted from 0
     """
@@ -193,7 +193,8 @@ def check_holds(module: "nn.Module", holds: Sequence[Hold]) -> None:
     assert isinstance(module, nn.LSTM | nn.LSTMCell)
     standing = module.__dict__.get("forward")
     plain = type(module).forward in (nn.LSTM.forward, nn.LSTMCell.forward, LSTM.forward)
-    if not plain or not (standing is None or isinstance(standing, HeldForward)):
+    is_own = getattr(standing, "__func__", None) is type(module).forward  # of a copy that was made inside a block
+    if not plain or not (standing is None or is_own or isinstance(standing, HeldForward)):
         raise InputError(
             f"a {type(module).__name__} with a forward of its own, which a hold cannot enter; it can enter those of "
             "torch.nn.LSTM, torch.nn.LSTMCell and tallycell.LSTM"

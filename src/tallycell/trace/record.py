@@ -11,10 +11,10 @@ import tallycell
 from tallycell.errors import InputError
 from tallycell.input import Input
 from tallycell.kernels.cpu.memory import aligned
-from tallycell.kernels.hold import Hold, held_values
+from tallycell.kernels.hold import Hold, read_holds
 from tallycell.kernels.interface import Steps
-from tallycell.kernels.stack import StackInput, run_stack
-from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, PRE_ACTIVATIONS, PROJECTION, SEQUENCE, TIME, UNIT
+from tallycell.kernels.stack import StackInput, run_stack, with_means
+from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, PRE_ACTIVATIONS, PROJECTION, TIME, UNIT
 from tallycell.parameters import LSTMParameters
 from tallycell.trace.inputs import LabelledInput, read_input, read_model, read_state
 from tallycell.trace.schema import LONG_NAMES, RECORDED, dims_of, trace_attrs
@@ -140,13 +140,12 @@ def record_trace(
     time, sequences, _ = source.x.shape
     h_0, c_0 = read_state(state, traced, sequences, source.batched)
     choice = _choose(record, parameters, time)
-    wished = (hold,) if isinstance(hold, Hold) else tuple(hold)
-    _check_holds(wished, parameters, source)
+    wished = read_holds(hold)
     lengths_to_mind = None if (source.lengths == time).all() else source.lengths
     inputs = StackInput(source.x, h_0, c_0, lengths_to_mind)
     kept = _run(parameters, inputs, choice, with_means(wished, parameters, inputs))
     kept |= _given(parameters, choice, source, h_0, c_0)
-    return _assemble(parameters, choice, source, kept, _attrs(parameters, wished))
+    return _assemble(parameters, choice, source, kept, attrs_of_run(parameters, wished))
 
 
 def _refuse_besides(**options: object) -> None:
@@ -188,34 +187,7 @@ def _numbered(chosen: Sequence[int], size: int, what: str) -> np.ndarray:
     return numbers
 
 
-def _check_holds(holds: Iterable[Hold], parameters: LSTMParameters, source: LabelledInput) -> None:
-    """Refuse a hold of what is not there before anything runs."""
-    time, sequences, _ = source.x.shape
-    for hold in holds:
-        hold = replace(hold, value=0.0) if isinstance(hold.value, str) else hold
-        held_values([hold], parameters, hold.layer, DIRECTIONS.index(hold.direction), time)
-        by_sequence = hold.values().shape[1]
-        if SEQUENCE in hold.dims and by_sequence != sequences:
-            raise InputError(f"a hold of {hold.gate} has values for {by_sequence} sequences; the input has {sequences}")
-
-
-def with_means(holds: Iterable[Hold], parameters: LSTMParameters, inputs: StackInput) -> tuple[Hold, ...]:
-    """Put into each hold at the mean what its units are on average in a run in which nothing is held."""
-    holds = tuple(holds)
-    wanted = [hold for hold in holds if isinstance(hold.value, str)]
-    if not wanted:
-        return holds
-    means = {}
-    for layer, directions in enumerate(run_stack(parameters, inputs)):
-        for hold in wanted:
-            if hold.layer == layer:
-                units = hold.units if isinstance(hold.units, slice) else list(hold.units)
-                values = getattr(directions[DIRECTIONS.index(hold.direction)], hold.gate)[..., units]
-                means[id(hold)] = xr.DataArray(np.nanmean(values, axis=(0, 1), dtype=np.float64), dims=UNIT)
-    return tuple(replace(hold, value=means[id(hold)]) if id(hold) in means else hold for hold in holds)
-
-
-def _attrs(parameters: LSTMParameters, holds: tuple[Hold, ...]) -> dict[str, object]:
+def attrs_of_run(parameters: LSTMParameters, holds: tuple[Hold, ...]) -> dict[str, object]:
     """Attributes of the trace; of a hold at values only that they were values, and by what they differed."""
     plain = [hold if isinstance(hold.value, int | float | np.number) else replace(hold, value=0.0) for hold in holds]
     attrs = trace_attrs(parameters, plain, tallycell.__version__)

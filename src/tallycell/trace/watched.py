@@ -16,7 +16,7 @@ from tallycell.parameters import LSTMParameters
 from tallycell.trace.calls import Call, drops_inside, random_state, read_call
 from tallycell.trace.held_forward import HeldCall, held_in
 from tallycell.trace.held_pieces import HeldPiece, are_alike, held_piece, holds_of, joined
-from tallycell.trace.record import _attrs, record_trace
+from tallycell.trace.record import attrs_of_run, record_trace
 from tallycell.wording import one_line
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Watched:
             traces = [_trace_of_all(self._versions[version], strands) for (version, _), strands in groups.items()]
             trace = traces[0] if len(traces) == 1 else _side_by_side(traces)
             if self._holds:  # as they were asked for, where the traces have the values
-                trace = trace.assign_attrs(_attrs(self._versions[0], tuple(self._holds)))
+                trace = trace.assign_attrs(attrs_of_run(self._versions[0], tuple(self._holds)))
             self._trace = trace
         return self._trace
 

@@ -32,7 +32,7 @@ class OneStep:
         self._arguments = forward_arguments(self._form, self._weights, self._x, self._buffers, reverse=False)
 
     def __call__(
-        self, x: Float[np.ndarray, "sequence feature"], h: Float[np.ndarray, "sequence unit"],
+        self, x: Float[np.ndarray, "sequence feature"], h: Float[np.ndarray, "sequence hidden"],
         c: Float[np.ndarray, "sequence unit"],
     ) -> None:  # fmt: skip
         """Take a step in place: h and c are written over."""

@@ -51,15 +51,6 @@ class Scope:
         return {name: (node, k) for node in self.nodes for k, name in enumerate(node.output) if name}
 
     @cached_property
-    def users(self) -> "dict[str, list[NodeProto]]":
-        """By name of a value, the nodes of this graph that read it."""
-        found: dict[str, list[NodeProto]] = {}
-        for node in self.nodes:
-            for name in filter(None, dict.fromkeys(node.input)):
-                found.setdefault(name, []).append(node)
-        return found
-
-    @cached_property
     def initialisers(self) -> "dict[str, TensorProto]":
         """Constant tensors by name."""
         return {tensor.name: tensor for tensor in self.graph.initializer}

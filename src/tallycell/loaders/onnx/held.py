@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 
 from tallycell.errors import InputError
-from tallycell.kernels.hold import MEAN, Hold, held_values
-from tallycell.kernels.stack import StackInput, run_stack
+from tallycell.kernels.hold import Hold, held_values, read_holds
+from tallycell.kernels.stack import StackInput, run_stack, with_means
+from tallycell.loaders.onnx.calls import Call, Tapped, chains, join
 from tallycell.loaders.onnx.operator import QUANTISED
 from tallycell.loaders.onnx.sites import Found, open_lstms
-from tallycell.loaders.onnx.tap import Tapped, chains, join
-from tallycell.loaders.onnx.wiring import Call, Feeds, Results, Session, Wire, choose, wires_of
+from tallycell.loaders.onnx.wiring import Feeds, Results, Session, Wire, calls_of, choose, its_own, wires_of
 from tallycell.names import DIRECTIONS, SEQUENCE, TIME, UNIT
 from tallycell.parameters import LSTMParameters
 from tallycell.wording import listed, quoted
@@ -111,14 +111,14 @@ def run_with_holds(
     named: dict[str, tuple[Hold, ...]] | None = None
     of_the_only: tuple[Hold, ...] = ()
     if isinstance(hold, Mapping):
-        named = {name: _as_holds(one) for name, one in hold.items()}
+        named = {name: read_holds(one) for name, one in hold.items()}
     else:
-        of_the_only = _as_holds(hold)
+        of_the_only = read_holds(hold)
     model, _, found = open_lstms(source)
     chosen = choose(found, named, source) if named != {} else {}
     wires = wires_of(model, chosen, switched=True)
     session, carried = Session(model), carry or {}
-    free = _free_calls(session, wires, calls, carried)
+    free = calls_of(session, wires, calls, carried)
     ran = {name: one for name, one in chosen.items() if id(one) in free}
     if named is None and len(ran) != 1:
         raise InputError(_which_of(ran, source))
@@ -133,36 +133,15 @@ def run_with_holds(
     return HeldRun({name: _stacked([one[name] for one in results]) for name in session.outputs}, lstms)
 
 
-def _as_holds(hold: Holds) -> tuple[Hold, ...]:
-    return (hold,) if isinstance(hold, Hold) else tuple(hold)
-
-
 def _which_of(ran: Mapping[str, Found], source: Path) -> str:
     if not ran:
         return f"no LSTM of {source} ran: feeds holds no call, or the calls are without steps"
     return f"{len(ran)} LSTMs of {source} ran, at {listed(ran)}; say which is held: hold={{{next(iter(ran))!r}: holds}}"
 
 
-def _free_calls(
-    session: Session, wires: list[Wire], feeds: list[Feeds], carry: Mapping[str, str]
-) -> dict[int, list[Call]]:
-    """Run the model as it is; give the calls of each LSTM."""
-    its_own = _its_own(wires)
-    calls: dict[int, list[Call]] = {}
-    for results in session.calls(feeds, carry, lambda given: session.run(given | its_own)):
-        for wire in wires:
-            if (call := wire.call(results)) is not None:
-                calls.setdefault(id(wire.found), []).append(call)
-    return calls
-
-
-def _its_own(wires: list[Wire]) -> dict[str, np.ndarray]:
-    return {name: value for wire in wires for name, value in wire.its_own().items()}
-
-
 def _run_held(session: Session, wires: list[Wire], plans: Mapping[int, "Plan"], given: dict[str, Any]) -> Results:
     """Run one call: up to each place where a held LSTM stands, and from what our kernel makes of it, on."""
-    given = given | _its_own(wires)
+    given = given | its_own(wires)
     results = session.run(given)
     for wire in wires:
         plan = plans.get(id(wire.found))
@@ -187,7 +166,7 @@ class Plan:
     name, parameters
         The LSTM.
     held
-        By direction and letter, values over all steps and sequences, (time, sequence or 1, unit).
+        By direction and letter, values over all steps and sequences, (time, unit) or (time, sequence, unit).
     places
         For each call to come, the steps and the sequences that it stands for.
     sizes
@@ -268,9 +247,11 @@ class Plan:
 
     def _holds(self, steps: slice, sequences: slice) -> Iterator[Hold]:
         for (letter, direction), values in self.held.items():
-            some = values[steps] if values.shape[1] == 1 else values[steps, sequences]
+            differ = values.ndim == 3
+            some = values[steps, sequences] if differ else values[steps]
             if not np.isnan(some).all():
-                yield Hold(letter, xr.DataArray(some, dims=(TIME, SEQUENCE, UNIT)), direction=direction)
+                dims = (TIME, SEQUENCE, UNIT) if differ else (TIME, UNIT)
+                yield Hold(letter, xr.DataArray(some, dims=dims), direction=direction)
 
     def _takes_another_way(self) -> str:
         return (
@@ -285,34 +266,11 @@ def _as_input(call: Call | Tapped, parameters: LSTMParameters) -> StackInput:
 
 
 def _held(parameters: LSTMParameters, holds: tuple[Hold, ...], read: Tapped) -> dict[tuple[str, str], np.ndarray]:
-    """Give by letter and direction what is held over all that an LSTM reads, (time, sequence or 1, unit)."""
+    """Give by letter and direction what is held over all that an LSTM reads, (time, unit) or (time, sequence, unit)."""
     time, sequences, _ = read.x.shape
-    for hold in holds:
-        if not isinstance(hold.value, str) and SEQUENCE in hold.dims and hold.values().shape[1] != sequences:
-            raise InputError(
-                f"a hold of {hold.gate} has values for {hold.values().shape[1]} sequences; the LSTM reads {sequences}"
-            )
-    meant = _with_means(holds, parameters, read)
+    meant = with_means(holds, parameters, _as_input(read, parameters))
     found = {}
     for number, direction in enumerate(DIRECTIONS):
-        for letter, values in held_values(meant, parameters, 0, number, time).items():
-            found[letter, direction] = values if values.ndim == 3 else values[:, np.newaxis]
+        for letter, values in held_values(meant, parameters, 0, number, time, sequences).items():
+            found[letter, direction] = values
     return found
-
-
-def _with_means(holds: tuple[Hold, ...], parameters: LSTMParameters, read: Tapped) -> tuple[Hold, ...]:
-    """Put in the mean of each unit where nothing is held."""
-    if not any(isinstance(hold.value, str) for hold in holds):
-        return holds
-    (free,) = run_stack(parameters, _as_input(read, parameters))
-    meant = []
-    for hold in holds:
-        if isinstance(hold.value, str):
-            assert hold.value == MEAN
-            held_values([replace(hold, value=0.0)], parameters, 0, 0, len(read.x))  # refuses what is not there
-            values = getattr(free[DIRECTIONS.index(hold.direction)], hold.gate)
-            units = hold.units if isinstance(hold.units, slice) else list(hold.units)
-            means = np.asarray(np.nanmean(values, axis=(0, 1), dtype=np.float64))[units]
-            hold = replace(hold, value=xr.DataArray(means, dims=UNIT))
-        meant.append(hold)
-    return tuple(meant)

@@ -4,8 +4,7 @@ What an LSTM reads and makes becomes an output of the graph, carried out of ever
 an empty array. Where it is to be held, what it makes passes a switch: either its own, or what the caller gives.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.errors import InputError, MissingExtraError
+from tallycell.loaders.onnx.calls import Call
 from tallycell.loaders.onnx.graph import OnnxModel, Scope, operator_of
 from tallycell.loaders.onnx.sites import Found, Site
 from tallycell.parameters import LSTMParameters
@@ -29,32 +29,6 @@ Feeds = Mapping[str, Any]
 Results = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One run of one site: x (time, sequence, feature), y (time, sequence, direction * unit), states by direction.
-
-    For a node of direction ``reverse`` each sequence of x and y is turned, so that it stands in the order of reading.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    h_0: np.ndarray
-    c_0: np.ndarray
-    h_n: np.ndarray
-    c_n: np.ndarray
-    lengths: np.ndarray | None
-
-    def goes_on(self, before: "Call") -> bool:
-        """Whether it starts from the states in which the one before ended, one direction, without lengths."""
-        return (
-            len(self.h_0) == 1
-            and self.lengths is None
-            and before.lengths is None
-            and np.array_equal(self.h_0, before.h_n)
-            and np.array_equal(self.c_0, before.c_n)
-        )
-
-
 def choose(found: Mapping[str, Found], names: Iterable[str] | None, source: Path) -> dict[str, Found]:
     """Give the LSTMs to wire by path, all if None; what cannot be wired is an error only if it was asked for.
 
@@ -66,12 +40,13 @@ def choose(found: Mapping[str, Found], names: Iterable[str] | None, source: Path
     readable = {name: one for name, one in found.items() if isinstance(one.parameters, LSTMParameters)}
     for name in names or ():
         if name not in readable:
-            raise InputError(f"no LSTM at {quoted(name)} can be tapped; {source} has them at {listed(readable)}")
+            raise InputError(f"no LSTM at {quoted(name)} can be reached; {source} has them at {listed(readable)}")
     wanted = readable if names is None else {name: readable[name] for name in names}
     in_loops = {name for name, one in wanted.items() if any(_loop_around(site.scope) for site in one.sites)}
     if not wanted.keys() - in_loops:
         raise InputError(
-            f"{source} has nothing to tap: the LSTMs {listed(in_loops)} run inside a loop, and tap reaches into If only"
+            f"{source} has nothing to reach: the LSTMs {listed(in_loops)} run inside a loop, and only branches (If) "
+            "are followed"
         )
     return {name: one for name, one in wanted.items() if name not in in_loops}
 
@@ -346,3 +321,21 @@ def _turned(sequences: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     for k, steps in enumerate(lengths):
         turned[:steps, k] = sequences[:steps, k][::-1]
     return turned
+
+
+def calls_of(
+    session: Session, wires: Sequence[Wire], feeds: Iterable[Feeds], carry: Mapping[str, str]
+) -> dict[int, list[Call]]:
+    """Run the model as it is; give the calls of each LSTM, by the identity of what was found."""
+    switches = its_own(wires)
+    calls: dict[int, list[Call]] = {}
+    for results in session.calls(feeds, carry, lambda given: session.run(given | switches)):
+        for wire in wires:
+            if (call := wire.call(results)) is not None:
+                calls.setdefault(id(wire.found), []).append(call)
+    return calls
+
+
+def its_own(wires: Iterable[Wire]) -> dict[str, np.ndarray]:
+    """Give what wires feed to leave the model as it is."""
+    return {name: value for wire in wires for name, value in wire.its_own().items()}
