@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,11 @@ def say_and_take(shape: tuple[Any, ...], *, reading: bool) -> tuple[int, int]:
     """Bytes said and bytes that this process grew by, at its largest."""
     import numpy as np
 
-    from tallycell.cli.needs import bytes_to_read, bytes_to_record
+    from tallycell.cli.needs import bytes_to_read, bytes_to_store
+    from tallycell.input import Input
     from tallycell.parameters import LSTMParameters
-    from tallycell.reading import read_saturation, read_units
-    from tallycell.trace import record_trace
+    from tallycell.reading import read_units
+    from tallycell.trace import record_to_store, record_trace
 
     layers, directions, units, features, sequences, steps, dtype = shape
     rng = np.random.default_rng(0)
@@ -65,13 +67,13 @@ def say_and_take(shape: tuple[Any, ...], *, reading: bool) -> tuple[int, int]:
             weights[f"weight_hh_l{layer}{suffix}"] = rng.normal(size=(4 * units, units)).astype(dtype)
     parameters = LSTMParameters(weights)
     x = rng.normal(size=(steps, sequences, features)).astype(dtype)
-    needs = bytes_to_read if reading else bytes_to_record
     before = memory("VmRSS")
-    trace = record_trace(parameters, x)
     if reading:
-        read_saturation(trace)
-        read_units(trace, quantities={"noise": rng.normal(size=(sequences, steps))})
-    return needs(parameters, steps * sequences, features), memory("VmHWM") - before
+        read_units(record_trace(parameters, x), quantities={"noise": rng.normal(size=(sequences, steps))})
+        return bytes_to_read(parameters, steps * sequences, features), memory("VmHWM") - before
+    with tempfile.TemporaryDirectory() as folder:
+        record_to_store(parameters, Input(x, "noise", "noise"), Path(folder, "trace.zarr"))
+    return bytes_to_store(parameters, sequences, steps, features), memory("VmHWM") - before
 
 
 def memory(field: str) -> int:

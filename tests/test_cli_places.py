@@ -27,7 +27,7 @@ WRITERS = {
     "compile": (("compile", "anbn", "-o", "{}.safetensors"), "tallycell.machine.compiling.compilation.compile_machine"),
     "extract": (("extract", "net.safetensors", "-o", "{}"), "tallycell.machine.extracting.extraction.extract_machine"),
     "harden": (("harden", "net.safetensors", "-o", "{}.safetensors"), "tallycell.machine.hardening.harden"),
-    "trace": (("trace", "net.safetensors", "x.npy", "-o", "{}"), "tallycell.trace.record_trace"),
+    "trace": (("trace", "net.safetensors", "x.npy", "-o", "{}"), "tallycell.trace.record_to_store"),
 }
 
 

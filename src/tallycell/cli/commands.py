@@ -9,7 +9,7 @@ import typer
 import tallycell
 from tallycell.cli.effect_commands import effect_app
 from tallycell.cli.help import Commands
-from tallycell.cli.inputs import Subject, open_input, require_files, source_of
+from tallycell.cli.inputs import KEPT, Subject, open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Mattering, Opening, Showing, Source, with_groups
@@ -86,7 +86,7 @@ def _read_one(subject: Subject, mattering: Mattering, showing: Showing, label: s
     from tallycell.reading.units import select_unit
 
     with progress() as advance:
-        needed = subject.bytes_needed(to_read=True)
+        needed = subject.bytes_to_read()
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
         one = select_unit(subject.record(), label)
         unit, effects = read_units(one, subject.given).units[0], None
@@ -109,7 +109,7 @@ def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:
 
     effects = None
     with progress() as advance:
-        needed = subject.bytes_needed(to_read=True, in_blocks=subject.in_blocks)
+        needed = subject.bytes_to_read(in_blocks=subject.in_blocks)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
         if subject.in_blocks:
             reading = read_in_blocks(
@@ -152,7 +152,8 @@ def trace(
     feeding: Feeding,
 ) -> None:
     """Record every gate and every state of an LSTM at every step, and write them to a Zarr store."""
-    from tallycell.trace.store import require_trace_place, save_trace
+    from tallycell.trace import open_trace, record_to_store
+    from tallycell.trace.store import require_trace_place
 
     source = source if what is None else source_of(what, source)
     require_files(model, source)
@@ -162,11 +163,13 @@ def trace(
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
-        needed = subject.bytes_needed(to_read=False)
-        advance(f"recording the trace, {say_bytes(needed)} of memory", None)
-        recorded = subject.record(keep_x=subject.given.tokens is None)
-        advance(f"writing {output}", None)
-        save_trace(recorded, output)
+        doing = f"recording into {output}, {say_bytes(subject.bytes_to_store())} of memory"
+        variables = KEPT + ("x",) * (subject.given.tokens is None)
+        record_to_store(
+            subject.model, subject.given, output, variables=variables,
+            progress=lambda done, steps: advance(doing, (done, steps)),
+        )  # fmt: skip
+    recorded = open_trace(output)
     sizes = ", ".join(f"{size} {name}" for name, size in recorded.sizes.items())
     typer.echo(f"{shown(str(output))}: {', '.join(map(str, recorded.data_vars))} over {sizes}")
 

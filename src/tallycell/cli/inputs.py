@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tallycell.cli.needs import bytes_in_blocks, bytes_to_read, bytes_to_record
+from tallycell.cli.needs import bytes_in_blocks, bytes_to_read, bytes_to_store
 from tallycell.cli.options import Feeding, Opening, Source
 from tallycell.errors import InputError
 from tallycell.files import require_file
@@ -21,6 +21,7 @@ from tallycell.parameters import LSTMParameters
 if TYPE_CHECKING:
     import xarray as xr
 
+KEPT = ("i", "f", "g", "o", "c", "h")
 SHIPPED = files("tallycell") / "shipped"
 SHIPPED_MODEL, SHIPPED_TEXT = "stdlib_characters.safetensors", "sample.txt"
 SOURCES = {"text": "a text", "array": "an array or a table", "audio": "a WAV file"}
@@ -60,37 +61,42 @@ class Subject:
 
         return reads_in_blocks(self.parameters, self.given)
 
-    def bytes_needed(self, *, to_read: bool, in_blocks: bool = False) -> int:
-        """Bytes of memory that recording takes, and reading every unit after it where that is wanted.
+    def bytes_to_read(self, *, in_blocks: bool = False) -> int:
+        """Bytes of memory that recording and reading every unit take.
 
         Raises
         ------
         InputError
             If this process may not use so many.
         """
-        *steps, features = self.given.x.shape
-        count = bytes_to_read if to_read else bytes_to_record
-        needed = count(self.parameters, math.prod(steps), features)
-        if in_blocks:
-            needed = bytes_in_blocks(self.parameters, math.prod(steps), features)
-        doing = "reading" if to_read else "recording"
-        require_memory(needed, f"{doing} {math.prod(steps):,} steps of {self.parameters.hidden_size:,} units")
+        count = bytes_in_blocks if in_blocks else bytes_to_read
+        return self._require("reading", count(self.parameters, self._steps, self.given.x.shape[-1]))
+
+    def bytes_to_store(self) -> int:
+        """Bytes of memory that recording into a store takes.
+
+        Raises
+        ------
+        InputError
+            If this process may not use so many.
+        """
+        time, *sequences, features = self.given.x.shape
+        return self._require("recording", bytes_to_store(self.parameters, math.prod(sequences), time, features))
+
+    @property
+    def _steps(self) -> int:
+        return math.prod(self.given.x.shape[:-1])
+
+    def _require(self, doing: str, needed: int) -> int:
+        require_memory(needed, f"{doing} {self._steps:,} steps of {self.parameters.hidden_size:,} units")
         return needed
 
-    def record(self, *, keep_x: bool | None = None) -> "xr.Dataset":
-        """Run the model on the input.
-
-        Parameters
-        ----------
-        keep_x
-            Whether the trace keeps x; by default only where it is what triggers are told by, which is for tables.
-        """
+    def record(self) -> "xr.Dataset":
+        """Run the model on the input. The trace keeps x only where it is what triggers are told by: for tables."""
         from tallycell.trace import Record, record_trace
 
-        if keep_x is None:
-            keep_x = self.given.tokens is None and self.given.legible
-        variables = Record().variables if keep_x else ("i", "f", "g", "o", "c", "h")
-        return record_trace(self.model, self.given, record=Record(variables))
+        keep_x = self.given.tokens is None and self.given.legible
+        return record_trace(self.model, self.given, record=Record(KEPT + ("x",) * keep_x))
 
 
 def require_files(model: Path | None, source: Source) -> None:

@@ -5,12 +5,13 @@ reading makes. The numbers of such arrays are counted in the code that makes the
 fact: ``python -m benchmarks memory`` prints both. What is said is never less than what is used, and about twice that.
 """
 
-import os
-
+from tallycell.kernels.cpu.threads import number_of_threads
+from tallycell.names import SEQUENCE, TIME
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.blocks import LONGEST_AT_ONCE
 from tallycell.reading.nothing_learned import MOST_UNITS
 from tallycell.reading.sums import GROUPS_AT_ONCE
+from tallycell.trace.store import fit_in_chunk
 
 RECORDED = 6  # i f g o c h of every layer and direction
 OF_A_LAYER = 8  # besides, while a layer runs: its gates and states once more and its input, as the kernel has them
@@ -48,15 +49,27 @@ def bytes_to_record(parameters: LSTMParameters, steps: int, features: int) -> in
     return LIBRARIES + steps * arrays * itemsize
 
 
+def bytes_to_store(parameters: LSTMParameters, sequences: int, time: int, features: int) -> int:
+    """Bytes that recording into a store takes, block by block: a block, and the input, which is all there.
+
+    Read from both ends, a sequence is a block.
+    """
+    itemsize = parameters.dtype.itemsize
+    units = parameters.num_layers * parameters.num_directions * parameters.hidden_size
+    block = fit_in_chunk(sequences, time, max(units, features) * itemsize)
+    steps = block[SEQUENCE] * (time if parameters.bidirectional else block[TIME])
+    return bytes_to_record(parameters, steps, features) + 3 * sequences * time * features * itemsize
+
+
 def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     """Bytes that recording takes, and reading every unit after it, as :func:`bytes_to_record` takes its parameters."""
-    itemsize, workers = parameters.dtype.itemsize, os.cpu_count() or 1
+    itemsize, workers = parameters.dtype.itemsize, number_of_threads()
     units = parameters.num_layers * parameters.num_directions * parameters.hidden_size
     slices = workers * min(GROUPS_AT_ONCE * LANES, parameters.hidden_size) * OF_A_SLICE
     a_step = PACKED * units * itemsize + slices + features * STIMULUS + STEP
     return (
         bytes_to_record(parameters, steps, features)
-        + int(steps * a_step)
+        + steps * a_step
         + _bytes_of_nothing_learned(parameters, steps)
     )
 

@@ -19,7 +19,7 @@ from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 from tallycell.trace.schema import ALWAYS, RECORDED
 
-_NAMED_DIMS = {TIME, FEATURE, SEQUENCE}
+_NAMED_DIMS = (TIME, SEQUENCE, FEATURE)
 _TAKEN = {*RECORDED, *ALWAYS, LAYER, DIRECTION, UNIT, PROJECTION, STEP}  # names a trace has for itself
 
 
@@ -56,7 +56,7 @@ class LabelledInput:
     batched
         Whether the caller gave a sequence dimension.
     labels
-        A dataset of coordinates only: of sequence, time and feature, and whatever else an xarray input carried.
+        Coordinates by name: of sequence, time and feature, and whatever else an xarray input carried.
     attrs
         Attributes of an xarray input, such as its units.
     """
@@ -64,7 +64,7 @@ class LabelledInput:
     x: Float[np.ndarray, "time sequence feature"]
     lengths: Int[np.ndarray, " sequence"]
     batched: bool
-    labels: xr.Dataset
+    labels: dict[Any, xr.Variable | xr.DataArray]
     attrs: dict[Any, Any] = field(default_factory=dict)
 
 
@@ -153,10 +153,10 @@ def read_input(x: object, model: TracedModel, batch_first: bool, lengths: object
     if isinstance(x, xr.DataArray):
         named = _by_name(x)
         values, batched = as_array(named.data, "x"), SEQUENCE in x.dims
-        labels, attrs = named.coords.to_dataset(), dict(x.attrs)
+        labels, attrs = dict(named.coords), dict(x.attrs)
     else:
         values, batched = _by_position(as_array(x, "x"), batch_first)
-        labels, attrs = xr.Dataset(), {}
+        labels, attrs = {}, {}
     order = "" if isinstance(x, xr.DataArray) else _order_hint(batch_first)
     time, sequences, features = values.shape
     if not values.size:
@@ -169,9 +169,8 @@ def read_input(x: object, model: TracedModel, batch_first: bool, lengths: object
     steps = _read_lengths(lengths, time, sequences, order)
     values = _convert(values, model.parameters.dtype)
     _check_finite(values, steps)
-    labels = labels.assign_coords({dim: np.arange(size) for dim, size in ((TIME, time), (SEQUENCE, sequences),
-                                   (FEATURE, features)) if dim not in labels.coords})  # fmt: skip
-    labels = labels.assign_coords({STEP: (TIME, np.arange(time))})
+    numbered = {dim: xr.Variable(dim, np.arange(size)) for dim, size in zip(_NAMED_DIMS, values.shape, strict=True)}
+    labels = numbered | labels | {STEP: xr.Variable(TIME, np.arange(time))}
     return LabelledInput(values, steps, batched, labels, attrs)
 
 
@@ -241,7 +240,7 @@ def _by_name(x: xr.DataArray) -> xr.DataArray:
         raise InputError(
             f"x has a coordinate {', '.join(taken)}, a name that the trace has for itself; rename or drop it"
         )
-    return (x if SEQUENCE in x.dims else x.expand_dims(SEQUENCE)).transpose(TIME, SEQUENCE, FEATURE)
+    return (x if SEQUENCE in x.dims else x.expand_dims(SEQUENCE)).transpose(*_NAMED_DIMS)
 
 
 def _read_lengths(lengths: object, time: int, sequences: int, order: str) -> Int[np.ndarray, " sequence"]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -64,7 +65,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class _Choice:
+class Choice:
     """A wish with the numbers of one run: which variables, units and steps."""
 
     variables: tuple[str, ...]
@@ -139,13 +140,13 @@ def record_trace(
     source = read_input(x, traced, traced.batch_first if batch_first is None else batch_first, lengths)
     time, sequences, _ = source.x.shape
     h_0, c_0 = read_state(state, traced, sequences, source.batched)
-    choice = _choose(record, parameters, time)
+    choice = choose(record, parameters, time)
     wished = read_holds(hold)
     lengths_to_mind = None if (source.lengths == time).all() else source.lengths
     inputs = StackInput(source.x, h_0, c_0, lengths_to_mind)
-    kept = _run(parameters, inputs, choice, with_means(wished, parameters, inputs))
-    kept |= _given(parameters, choice, source, h_0, c_0)
-    return _assemble(parameters, choice, source, kept, attrs_of_run(parameters, wished))
+    kept, _ = run_chosen(parameters, inputs, choice, with_means(wished, parameters, inputs))
+    kept |= given_to(parameters, choice, source, h_0, c_0)
+    return assemble(parameters, choice, source, kept, attrs_of_run(parameters, wished))
 
 
 def _refuse_besides(**options: object) -> None:
@@ -161,10 +162,10 @@ def _whole_numbers(chosen: Iterable[int], what: str) -> tuple[int, ...]:
     return tuple(int(k) for k in numbers)
 
 
-def _choose(record: Record, parameters: LSTMParameters, time: int) -> _Choice:
+def choose(record: Record, parameters: LSTMParameters, time: int) -> Choice:
     units = range(parameters.hidden_size) if record.units is None else record.units
     steps = range(time)[record.steps] if isinstance(record.steps, slice) else record.steps
-    choice = _Choice(
+    choice = Choice(
         tuple(record.variables),
         _numbered(units, parameters.hidden_size, "unit"),
         _numbered(steps, time, "step"),
@@ -202,25 +203,37 @@ def attrs_of_run(parameters: LSTMParameters, holds: tuple[Hold, ...]) -> dict[st
     return attrs | {"holds": json.dumps(described, allow_nan=False)}
 
 
-def _run(
-    parameters: LSTMParameters, inputs: StackInput, choice: _Choice, holds: tuple[Hold, ...]
-) -> dict[str, np.ndarray]:
-    """Values of every layer and direction, selected as soon as a layer is done; (layer, direction, sequence, ...)."""
+def run_chosen(
+    parameters: LSTMParameters, inputs: StackInput, choice: Choice, holds: tuple[Hold, ...] = (), first: int = 0
+) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Run a stack and keep what was chosen, of each layer as soon as it is done.
+
+    Returns
+    -------
+    tuple
+        Values by name, (layer, direction, sequence, step, unit), and the last states, in torch's shapes. An error
+        counts sequences from ``first``.
+    """
     by_layer = (parameters.num_layers, parameters.num_directions, inputs.x.shape[1], choice.steps.size)
     names = [name for name in choice.variables if name != "x"]
     kept = {name: aligned((*by_layer, choice.numbers_of(name).size), parameters.dtype) for name in names}
     keep_pre = not set(names).isdisjoint(PRE_ACTIVATIONS)
     layers = run_stack(parameters, inputs, holds=holds, keep_pre=keep_pre)
+    last: list[tuple[np.ndarray, np.ndarray]] = []
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow is looked for in the states
         for layer in range(parameters.num_layers):
-            _keep(kept, choice, layer, next(layers))
-    return kept
+            directions = next(layers)
+            for steps, name in zip(directions, DIRECTIONS, strict=False):
+                _check_overflow(steps, layer, name, first)
+            _keep(kept, choice, layer, directions)
+            last += [(steps.h_n, steps.c_n) for steps in directions]
+    h_n, c_n = (np.stack(states) for states in zip(*last, strict=True))
+    return kept, (h_n, c_n)
 
 
-def _keep(kept: dict[str, np.ndarray], choice: _Choice, layer: int, directions: tuple[Steps, ...]) -> None:
+def _keep(kept: dict[str, np.ndarray], choice: Choice, layer: int, directions: tuple[Steps, ...]) -> None:
     """Copy what was chosen out of a layer, so that the rest of it can go."""
     for direction, steps in enumerate(directions):
-        _check_overflow(steps, layer, DIRECTIONS[direction])
         for name, values in kept.items():
             every = getattr(steps, name)
             chosen = every[_slice_if_all(choice.steps, len(every))]
@@ -233,18 +246,18 @@ def _slice_if_all(numbers: np.ndarray, size: int) -> np.ndarray | slice:
     return slice(None) if np.array_equal(numbers, np.arange(size)) else numbers
 
 
-def _check_overflow(steps: Steps, layer: int, direction: str) -> None:
+def _check_overflow(steps: Steps, layer: int, direction: str, first: int) -> None:
     # NaN arises where an unbounded activation overflows, and stays in the states to the last step.
     wrong = np.isnan(steps.c_n).any(-1) | np.isnan(steps.h_n).any(-1)
     if wrong.any():
         raise InputError(
-            f"the states of layer {layer}, {direction}, overflow to NaN in sequence {np.flatnonzero(wrong)[0]}; scale "
+            f"the states of layer {layer}, {direction}, overflow to NaN in sequence {first + np.flatnonzero(wrong)[0]}; scale "
             "the input down, or set clip_pre or clip_cell"
         )
 
 
-def _given(
-    parameters: LSTMParameters, choice: _Choice, source: LabelledInput, h_0: np.ndarray, c_0: np.ndarray
+def given_to(
+    parameters: LSTMParameters, choice: Choice, source: LabelledInput, h_0: np.ndarray, c_0: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Give what the run started from: initial states by layer and direction, lengths, and x if it was wished for."""
     by_layer = (parameters.num_layers, parameters.num_directions, h_0.shape[1], -1)
@@ -257,9 +270,9 @@ def _given(
     return given | {"length": source.lengths}
 
 
-def _assemble(
+def assemble(
     parameters: LSTMParameters,
-    choice: _Choice,
+    choice: Choice,
     source: LabelledInput,
     kept: dict[str, np.ndarray],
     attrs: dict[str, object],
@@ -269,13 +282,16 @@ def _assemble(
     for name, values in kept.items():
         about = {"long_name": LONG_NAMES[name], "units": "1"} | (source.attrs if name == "x" else {})
         variables[name] = (dims_of(name, choice.projection is not None), values, about)
-    labels = source.labels if "x" in kept else source.labels.drop_dims(FEATURE)
-    coords: dict[str, object] = {
+    coords: dict[Any, object] = {
         LAYER: np.arange(parameters.num_layers),
         DIRECTION: list(DIRECTIONS[: parameters.num_directions]),
         UNIT: choice.units,
     }
     if choice.projection is not None:
         coords[PROJECTION] = choice.projection
-    trace = xr.Dataset(variables, coords=coords, attrs=attrs)
-    return trace.assign_coords(labels.isel({TIME: choice.steps}).coords)
+    every = choice.steps.size == len(source.x)
+    for name, label in source.labels.items():
+        if "x" in kept or FEATURE not in label.dims:
+            coords[name] = label if every else label.isel({TIME: choice.steps}, missing_dims="ignore")
+    # All at once: each time that coordinates are assigned, xarray aligns everything anew.
+    return xr.Dataset(variables, coords=coords, attrs=attrs)

@@ -19,7 +19,7 @@ from tallycell.names import SEQUENCE, TIME
 from tallycell.trace.schema import ALWAYS, RECORDED, upgraded, validate_trace
 from tallycell.wording import one_line
 
-_CHUNK_BYTES = 2**25  # of the widest variable: large enough to read fast, small enough for many workers at once
+_CHUNK_BYTES = 2**23  # of the widest variable: large enough to read fast; a block has them of all variables
 
 
 def save_trace(trace: xr.Dataset, path: str | os.PathLike[str]) -> None:
@@ -58,13 +58,27 @@ def save_trace(trace: xr.Dataset, path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(Path(path)) as fresh:
-        try:
-            # Empty chunks are written too: only then is a chunk that is not there a sign of damage.
-            _storable(trace).to_zarr(fresh, mode="w-", zarr_format=3, consolidated=False, write_empty_chunks=True)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise TraceError(
-                f"the trace cannot be kept as Zarr: {_said(error)}; drop or rename what is named"
-            ) from error
+        _write(trace, fresh, compute=True)
+
+
+def write_shape(trace: xr.Dataset, path: Path) -> None:
+    """Write a store in which what stands behind dask is still to be filled, and everything else is there.
+
+    Raises
+    ------
+    TraceError
+        As :func:`save_trace`.
+    """
+    _write(trace, path, compute=False)
+
+
+def _write(trace: xr.Dataset, path: Path, *, compute: bool) -> None:
+    try:
+        to_zarr: Any = _storable(trace).to_zarr
+        # Empty chunks are written too: only then is a chunk that is not there a sign of damage.
+        to_zarr(path, mode="w-", zarr_format=3, consolidated=False, compute=compute, write_empty_chunks=True)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise TraceError(f"the trace cannot be kept as Zarr: {_said(error)}; drop or rename what is named") from error
 
 
 def require_trace_place(path: str | os.PathLike[str]) -> None:
@@ -157,7 +171,7 @@ def _is_trace_store(path: Path) -> bool:
 def _storable(trace: xr.Dataset) -> xr.Dataset:
     """Choose chunks, and turn text into Zarr's own strings: fixed-width text is outside its standard, and warns."""
     trace = trace.drop_encoding()
-    chunks = _chunk_sizes(trace)
+    chunks = chunk_sizes(trace)
     for name, variable in trace.variables.items():
         if variable.dtype.kind == "U":
             text = variable.astype(np.dtypes.StringDType())
@@ -169,13 +183,17 @@ def _storable(trace: xr.Dataset) -> xr.Dataset:
     return trace
 
 
-def _chunk_sizes(trace: xr.Dataset) -> dict[Any, int]:
-    """Sequences in a chunk, as many as fit; where not even one does, steps in a chunk."""
+def chunk_sizes(trace: xr.Dataset) -> dict[Any, int]:
+    """Give the sequences in a chunk, as many as fit; where not even one does, steps in a chunk."""
     recorded = [trace[name] for name in RECORDED if name in trace]
     if not recorded:
         return {}
     sequences, steps = trace.sizes[SEQUENCE], trace.sizes[TIME]
-    step_bytes = max(variable.nbytes for variable in recorded) / (sequences * steps)
+    return fit_in_chunk(sequences, steps, max(variable.nbytes for variable in recorded) / (sequences * steps))
+
+
+def fit_in_chunk(sequences: int, steps: int, step_bytes: float) -> dict[Any, int]:
+    """Give the sequences and steps of a chunk, of a trace that takes so many bytes a step and variable."""
     steps = min(steps, max(1, int(_CHUNK_BYTES / step_bytes)))
     return {TIME: steps, SEQUENCE: min(sequences, max(1, int(_CHUNK_BYTES / (step_bytes * steps))))}
 
