@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tallycell.reading import read_events, read_saturation, read_units
     from tallycell.recogniser import Recogniser
     from tallycell.streaming import LSTMState, StateWarning, StateWatch, Stream, step, steps
-    from tallycell.trace import Hold, Record, open_trace, record_trace, save_trace
+    from tallycell.trace import Hold, Record, open_trace, record_trace, save_trace, trace_of
     from tallycell.trace.capture import capture
 
 __version__ = "0.1.0"
@@ -95,6 +95,7 @@ __all__ = [
     "tap",
     "to_keras_weights",
     "to_onnx",
+    "trace_of",
     "with_purposes",
 ]
 
@@ -156,6 +157,7 @@ _HOME = {
     "open_trace": "trace",
     "record_trace": "trace",
     "save_trace": "trace",
+    "trace_of": "trace",
 }
 
 

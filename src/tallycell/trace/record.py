@@ -163,6 +163,13 @@ def _whole_numbers(chosen: Iterable[int], what: str) -> tuple[int, ...]:
 
 
 def choose(record: Record, parameters: LSTMParameters, time: int) -> Choice:
+    """Turn a wish into the numbers of a run.
+
+    Raises
+    ------
+    InputError
+        If it names what is not there, or nothing.
+    """
     units = range(parameters.hidden_size) if record.units is None else record.units
     steps = range(time)[record.steps] if isinstance(record.steps, slice) else record.steps
     choice = Choice(
@@ -250,9 +257,10 @@ def _check_overflow(steps: Steps, layer: int, direction: str, first: int) -> Non
     # NaN arises where an unbounded activation overflows, and stays in the states to the last step.
     wrong = np.isnan(steps.c_n).any(-1) | np.isnan(steps.h_n).any(-1)
     if wrong.any():
+        sequence = first + int(np.flatnonzero(wrong)[0])
         raise InputError(
-            f"the states of layer {layer}, {direction}, overflow to NaN in sequence {first + np.flatnonzero(wrong)[0]}; scale "
-            "the input down, or set clip_pre or clip_cell"
+            f"the states of layer {layer}, {direction}, overflow to NaN in sequence {sequence}; scale the input down, "
+            "or set clip_pre or clip_cell"
         )
 
 

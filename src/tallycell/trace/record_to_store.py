@@ -35,7 +35,7 @@ class _Recording:
     c_0: np.ndarray
 
     def shape(self) -> xr.Dataset:
-        """The trace, with nothing behind what is still to be recorded."""
+        """Give the trace, with nothing behind what is still to be recorded."""
         import dask.array
 
         p, names = self.parameters, [name for name in self.choice.variables if name != "x"]
@@ -83,8 +83,8 @@ def record_to_store(
 ) -> None:
     """Run an LSTM on an input and write its gates and states to a Zarr store as it goes.
 
-    What is written agrees with :func:`~tallycell.trace.record.record_trace` to rounding: the last bits of a state depend
-    on how many sequences run side by side.
+    What is written agrees with :func:`~tallycell.trace.record.record_trace` to rounding: the last bits of a state
+    depend on how many sequences run side by side.
 
     Parameters
     ----------
