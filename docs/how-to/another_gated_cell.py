@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Another gated cell: what does my GRU keep?
 #
-# tallycell reads any memory of the form c' = f c + i g: something is kept, something is written. A GRU has this form, and so have
-# many cells that people write themselves. `tc.trace_of` makes a trace of the arrays that you have; from there on all is as with an LSTM.
-# This page does it with `torch.nn.GRU`, beside an LSTM with the same task. The answer: the LSTM counts in one cell, up at `a` and down at
-# `b`, and remembers for some two hundred steps; no cell of the GRU counts in this sense or remembers for more than about twenty, and the
-# reason is in its equation.
+# tallycell reads any memory of the form c' = f c + i g: something is kept, something is written. A GRU has this form,
+# and so have many cells that people write themselves. `tc.trace_of` makes a trace of the arrays that you have; from
+# there on all is as with an LSTM. This page does it with `torch.nn.GRU`, beside an LSTM with the same task. The
+# answer: the LSTM counts in one cell, up at `a` and down at `b`, and remembers for some two hundred steps; no cell of
+# the GRU counts in this sense or remembers for more than about twenty, and the reason is in its equation.
 #
 # ## A task that needs a counter
 #
-# Random strings of `a` and `b`. After each symbol the network says whether there were more `a` than `b` so far. Both networks
-# have 8 units and see strings of 50 symbols.
+# Random strings of `a` and `b`. After each symbol the network says whether there were more `a` than `b` so far. Both
+# networks have 8 units and see strings of 50 symbols.
 
 # %%
 import numpy as np
@@ -62,8 +62,8 @@ for length in (50, 500, 2000):
 # %% [markdown]
 # ## The gates of the GRU
 #
-# One step of `torch.nn.GRU` is h' = (1 - z) n + z h. So it keeps f = z, writes i = 1 - z times g = n, and its cell is h. PyTorch
-# does not hand out z and n, but they follow from the weights, which lie in the order r, z, n.
+# One step of `torch.nn.GRU` is h' = (1 - z) n + z h. So it keeps f = z, writes i = 1 - z times g = n, and its cell is
+# h. PyTorch does not hand out z and n, but they follow from the weights, which lie in the order r, z, n.
 
 # %%
 
@@ -102,12 +102,13 @@ print(tc.read_units(of_lstm, tokens))
 # %% [markdown]
 # ## Why a GRU cannot count
 #
-# To count is to keep everything *and* to add one. In an LSTM these are two gates: f = 1 and i = 1 at the same step. In a GRU they are
-# one: what it writes it takes from what it keeps. With z = 1 it keeps all and writes nothing; with z = 0.9 it adds a tenth of n and loses a
-# tenth of what it held. So its cell is a mean of what it wrote and never leaves -1 to 1, and each further step is smaller than the last.
-# It can hold a flag for ever, and count as far as its floating-point numbers tell one small step from the next, but not further. (Weiss,
-# Goldberg and Yahav, "On the Practical Computational Power of Finite Precision RNNs for Language Recognition", 2018, say so and measure it.)
-# The figures: how far the cells go, and how much is kept where much is written.
+# To count is to keep everything *and* to add one. In an LSTM these are two gates: f = 1 and i = 1 at the same step.
+# In a GRU they are one: what it writes it takes from what it keeps. With z = 1 it keeps all and writes nothing; with
+# z = 0.9 it adds a tenth of n and loses a tenth of what it held. So its cell is a mean of what it wrote and never
+# leaves -1 to 1, and each further step is smaller than the last. It can hold a flag for ever, and count as far as its
+# floating-point numbers tell one small step from the next, but not further. (Weiss, Goldberg and Yahav, "On the
+# Practical Computational Power of Finite Precision RNNs for Language Recognition", 2018, say so and measure it.) The
+# figures: how far the cells go, and how much is kept where much is written.
 
 # %%
 for name, one in (("LSTM", of_lstm), ("GRU", trace)):

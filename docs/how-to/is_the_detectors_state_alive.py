@@ -169,7 +169,6 @@ print(effects)
 # what follows in ONNX Runtime again. The states are carried from call to call, so that a step of the hold is a call.
 
 # %%
-from tallycell.loaders.onnx.held import run_with_holds
 
 padded = np.pad(samples, (CONTEXT, 0))
 calls = [
@@ -178,7 +177,7 @@ calls = [
 ]
 shown = np.maximum(trace["h"].isel(layer=0, direction=0, sequence=0), 0).mean("time").values
 for unit in (120, 85, 36):
-    held = run_with_holds(path, calls, tc.Hold("c", 0.0, units=[unit]), carry={"state": "stateN"})
+    held = tc.run_with_holds(path, calls, tc.Hold("c", 0.0, units=[unit]), carry={"state": "stateN"})
     changes = np.abs(callers["right"][0] - held.outputs["output"].ravel())
     print(
         f"without 0.{unit}: the probability changes by {changes.mean():.3f} on average, by {changes.max():.2f} at "
