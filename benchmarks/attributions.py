@@ -2,8 +2,9 @@
 
 Every method gives a score a step: above 0 where the step speaks for the decision. Measured is the logarithm of the
 probability of what was decided (softmax, or sigmoid), or the number itself. Methods that explain any function explain
-that. The account and its kin explain what is linear in h: the logit alone, or the logit less those of the other
-outputs, each by its probability, which is the slope of that logarithm.
+that. The account and its kin explain what is linear in what is shown of h: the logit alone, or the logit less those of
+the other outputs, each by its probability, which is the slope of that logarithm. Two runs and contextual decomposition
+know no relu in front of the linear layer: they take it as it stood in the free run, open or shut.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,13 +17,14 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.decompositions import between_two_runs, contextual_decomposition
+from tallycell.activations import activation
 from tallycell.effect.account import explain_output
 from tallycell.effect.counterfactual import Way, counterfactual_steps
 from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.parameters import LSTMParameters
 
 Kind = Literal["softmax", "sigmoid", "number"]
-Row = Literal["alone", "against"]  # of what is linear in h: the logit alone, or less those of the others
+Row = Literal["alone", "against"]  # of what is linear in what is shown: the logit alone, or less those of the others
 BITS = 1 / np.log(2)
 PATH = 50  # points between the baseline and the input, as captum has them by default
 
@@ -117,24 +119,25 @@ class Decision:
 
     @cached_property
     def alone(self) -> np.ndarray:
-        """What the logit alone reads of h, (hidden,), with the sign of what was decided."""
-        return self.sign * self._through_relu(self.network.weight[self.output].astype(np.float64))
+        """What the logit alone reads of what is shown, (hidden,), with the sign of what was decided."""
+        return self.sign * self.network.weight[self.output].astype(np.float64)
 
     @cached_property
     def against(self) -> np.ndarray:
-        """What the logit less those of the others, each by its probability, reads of h."""
+        """What the logit less those of the others, each by its probability, reads of what is shown."""
         if self.network.kind != "softmax":
             return self.alone
         shares = np.exp(self.logits - self.logits.max())
-        mean = shares / shares.sum() @ self.network.weight.astype(np.float64)
-        return self._through_relu(self.network.weight[self.output] - mean)
+        return self.network.weight[self.output] - shares / shares.sum() @ self.network.weight.astype(np.float64)
 
-    def _through_relu(self, row: np.ndarray) -> np.ndarray:
+    @cached_property
+    def against_of_h(self) -> np.ndarray:
+        """What ``against`` reads of h itself, with relu as it stood: nothing where it was shut."""
         import torch
 
         if not self.network.relu:
-            return row
-        return row * (self.network.read_of(torch.tensor(self.x)[None])[0, self.step].numpy() > 0)
+            return self.against
+        return self.against * (self.network.read_of(torch.tensor(self.x)[None])[0, self.step].numpy() > 0)
 
 
 Method = Callable[[Decision], Float[np.ndarray, " time"]]
@@ -156,7 +159,8 @@ def counterfactual(decision: Decision, row: Row, way: Way = "write") -> np.ndarr
 
 
 def _model(decision: Decision, row: np.ndarray) -> LoadedModel:
-    return LoadedModel({"": decision.network.parameters}, Path("network"), head=Head(row[np.newaxis]))
+    shown = activation("relu" if decision.network.relu else "identity")
+    return LoadedModel({"": decision.network.parameters}, Path("network"), head=Head(row[np.newaxis], shown=shown))
 
 
 def _x(decision: Decision) -> np.ndarray:
@@ -203,12 +207,12 @@ def occlusion(decision: Decision) -> np.ndarray:
 
 
 def decomposition(decision: Decision) -> np.ndarray:
-    return contextual_decomposition(decision.network.parameters, decision.x, decision.against, decision.step)[0]
+    return contextual_decomposition(decision.network.parameters, decision.x, decision.against_of_h, decision.step)[0]
 
 
 def two_runs(decision: Decision, baseline: np.ndarray, *, gates: bool = True) -> np.ndarray:
     there, p = np.broadcast_to(baseline, decision.x.shape), decision.network.parameters
-    return between_two_runs(p, decision.x, there, decision.against, decision.step, gates=gates)
+    return between_two_runs(p, decision.x, there, decision.against_of_h, decision.step, gates=gates)
 
 
 def methods(seed: int) -> Mapping[str, Method]:

@@ -5,7 +5,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("tallycell", "numpy", "numba", "xarray", "torch", "onnxruntime")
+LIBRARIES = ("tallycell", "numpy", "numba", "xarray", "torch", "onnxruntime", "captum")
 THREAD_VARIABLES = ("TALLYCELL_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

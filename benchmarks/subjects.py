@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 import tallycell as tc
-from benchmarks.attributions import Decision, Network
+from benchmarks.attributions import Decision, Kind, Network
+from tallycell.activations import activation
+from tallycell.loaders.loaded_model import Head
 from tallycell.parameters import LSTMParameters
 
 PROJECT = Path(__file__).parent.parent
@@ -85,7 +87,8 @@ def character_model(count: int, rng: np.random.Generator) -> Subject:
 def tagger(count: int, rng: np.random.Generator) -> Subject:
     page = run_page("my_own_tagger.py", "Record it while it runs")
     model, decisions = page["model"], []
-    one = Network(_parameters(model.lstm), *_linear(model.out), "softmax")
+    found = tc.load(model)
+    one = _network(found.lstm, found.head, "softmax")
     while len(decisions) < count:
         words = page["write_words"](rng, rng.integers(25, 41))
         opinions = np.flatnonzero(page["tag"](words))
@@ -97,7 +100,8 @@ def tagger(count: int, rng: np.random.Generator) -> Subject:
 def hydrology(count: int, rng: np.random.Generator) -> Subject:
     page = run_page("which_cell_is_the_snow.py", "Ask it")
     weather = page["x"].to_numpy().astype(np.float64)
-    one = Network(_parameters(page["model"].lstm), *_linear(page["model"].head), "number")
+    found = tc.load(page["model"])
+    one = _network(found.lstm, found.head, "number")
     ends = zip(rng.integers(len(weather), size=count), rng.integers(DAYS, weather.shape[1], count), strict=True)
     decisions = tuple(Decision(one, weather[basin, day - DAYS + 1 : day + 1], DAYS - 1, 0) for basin, day in ends)
     return Subject("hydrology", "mm/day", f"discharge after {DAYS} days; mean weather in the place of a day", decisions)
@@ -109,7 +113,7 @@ def silero(count: int, rng: np.random.Generator) -> Subject:
     model = tc.load(SILERO)
     given = tc.open_audio(model, PROJECT / "tests" / "data" / "demo-abouttotry.wav")
     x = np.asarray(given.x, np.float64).reshape(len(given.x), -1)
-    one = Network(model[given.lstm], *_head_of_silero(), "sigmoid", relu=True)
+    one = _network(model[given.lstm], model.head_of(given.lstm), "sigmoid")
     decisions = tuple(_largest(one, x[e - CALLS : e]) for e in rng.choice(np.arange(CALLS, len(x)), count, False))
     return Subject("silero", "bits", f"speech or none after {CALLS} calls; zeros in the place of a call", decisions)
 
@@ -127,29 +131,7 @@ def _largest(network: Network, x: np.ndarray, step: int | None = None) -> Decisi
     return Decision(network, x, step, int(Decision(network, x, step, 0).logits.argmax()))
 
 
-def _parameters(lstm: Any) -> LSTMParameters:
-    return LSTMParameters({name: weight.detach().numpy() for name, weight in lstm.named_parameters()})
-
-
-def _linear(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    return layer.weight.detach().numpy(), layer.bias.detach().numpy()
-
-
-def _head_of_silero() -> tuple[np.ndarray, np.ndarray]:
-    """Its convolution of width 1 behind a ReLU, for 16,000 Hz: one branch of its graph holds it as constants."""
-    import onnx
-
-    (branch,) = (
-        attribute.g
-        for node in onnx.load(SILERO).graph.node
-        for attribute in node.attribute
-        if attribute.name == "then_branch"
-    )
-    constants = [node for node in branch.node if node.op_type == "Constant"]
-    weight, bias = (
-        onnx.numpy_helper.to_array(node.attribute[0].t)
-        for end in ("decoder.decoder.2.weight", "decoder.decoder.2.bias")
-        for node in constants
-        if node.output[0].endswith(end)
-    )
-    return weight.reshape(len(bias), -1), bias
+def _network(parameters: LSTMParameters, head: Head | None, kind: Kind) -> Network:
+    assert head is not None
+    assert head.bias is not None
+    return Network(parameters, head.weight, head.bias, kind, relu=head.shown == activation("relu"))

@@ -6,7 +6,7 @@
 # pictures are 900 pixels wide, on white, in colours that colour-blind readers tell apart; what a colour says, a mark or
 # a place says too. Names from files are written as the letters they are made of.
 #
-# This page makes its pictures itself, of the character model that tallycell ships.
+# This page makes its pictures itself, all but two, of the character model that tallycell ships.
 
 # %%
 from pathlib import Path
@@ -14,15 +14,7 @@ from pathlib import Path
 import tallycell as tc
 from tallycell.cli.inputs import open_input
 from tallycell.machine.shipped import shipped_machine
-from tallycell.plot import (
-    Span,
-    plot_account,
-    plot_effects,
-    plot_machine,
-    plot_saturation,
-    plot_unit,
-    save_picture,
-)  # fmt: skip
+from tallycell.plot import plot_account, plot_effects, plot_machine, plot_saturation, plot_unit, save_picture
 
 PICTURES = Path(__file__).parent / "pictures"
 subject = open_input()  # the shipped model, and the text it ships with
@@ -57,19 +49,12 @@ save_picture(plot_unit(trace, unit, given), PICTURES / "unit.png")
 # %% [markdown]
 # ![A unit that counts brackets, over two lines of text](pictures/unit.png)
 #
-# Two stretches beside each other say more than one: here the cell follows, and there it does not.
-
-# %%
-text = "".join(given.tokens)
-followed, missed = text.index("step = Step(*(getattr(steps, name)[t, row"), text.index("_check(theirs, {1: {")
-spans = (
-    Span(followed, followed + 41, "Here the cell follows"),
-    Span(missed, missed + 47, "Here it does not", {missed + 16: "'{' makes the text deeper, the cell stands still"}),
-)
-save_picture(plot_unit(trace, unit, given, spans=spans), PICTURES / "unit_twice.png")
-
-# %% [markdown]
-# ![The same unit where it follows the depth of brackets, and where it does not](pictures/unit_twice.png)
+# Two stretches beside each other say more than one. Here `plot_unit` is given two spans, each with a title and a note:
+# one where the cell follows, and one where it does not.
+#
+# ![The same unit where it follows the depth of brackets, and where it does not](pictures/bracket_counter.png)
+#
+# (Drawn by `python examples/draw_bracket_counter.py FILE.png`.)
 #
 # The same works over dates and seconds; quantities named in `beside` get panels of their own, with their units.
 #
@@ -84,13 +69,15 @@ save_picture(plot_effects(effects), PICTURES / "effects.png")
 # %% [markdown]
 # ![Losses of the fifteen units that matter most, with intervals](pictures/effects.png)
 #
-# ## Why this output?
+# ## What made this output?
 #
 # The account of one output: units by steps. Above stands the sum of each step, on the right that of each unit; with the
-# bias they sum to the output. Here the model is asked why it expects a closing bracket.
+# bias they sum to the output. Behind `step = Step(*(getattr(steps, name)[t, rows]` the model gives `)` 90 %. What made
+# that output, with the gates as they were?
 
 # %%
-step = followed + 43  # behind "step = Step(*(getattr(steps, name)[t, rows] "
+line = "step = Step(*(getattr(steps, name)[t, rows]"
+step = "".join(given.tokens).index(line) + len(line) - 1
 account = tc.explain_output(model, given, step, ")")
 save_picture(plot_account(account), PICTURES / "account.png")
 

@@ -7,19 +7,9 @@ import numpy as np
 import xarray as xr
 
 import tallycell as tc
+from tallycell import plot
 from tallycell.effect.effects import Effects, Push, Suffering
 from tallycell.machine.shipped import shipped_machine
-from tallycell.plot import (
-    LanguageRow,
-    Published,
-    Span,
-    plot_account,
-    plot_effects,
-    plot_lengths,
-    plot_machine,
-    plot_saturation,
-    plot_unit,
-)  # fmt: skip
 
 BIG = 100.0
 TEXT = "(()(()))()((" * 3 + "))" * 3 + "(()())" * 40
@@ -81,11 +71,11 @@ def effects(labels=("0.0", "0.1", "0.2", "0.3"), unit="bits a symbol", names=("(
     return Effects(table, "bits", unit, 1.5, 4000, pushed=pushed, suffering={labels[0]: (Suffering(names[0], 0.9, 9),)})
 
 
+PUBLISHED = plot.Published(160, "best of 9 (Somebody 2024)"), plot.Published(2000, "right to here", reached=True)
 ROWS = (
-    LanguageRow("a^n b^n", (160.0, INF, INF), (INF, INF, INF), 2e6, (1.6e7, 1.6e7, 3e6),
-                (Published(160, "best of 9 (Somebody 2024)"), Published(2000, "right to here", reached=True))),
-    LanguageRow("parity", (41.0, 41.0, 0.0), (0.0, INF, INF), 1e4, (0.0, INF, INF)),
-)  # fmt: skip
+    plot.LanguageRow("a^n b^n", (160.0, INF, INF), (INF, INF, INF), 2e6, (1.6e7, 1.6e7, 3e6), PUBLISHED),
+    plot.LanguageRow("parity", (41.0, 41.0, 0.0), (0.0, INF, INF), 1e4, (0.0, INF, INF)),
+)
 
 
 def _unit(given=None, *, dated=False, **how):
@@ -93,23 +83,23 @@ def _unit(given=None, *, dated=False, **how):
     if dated:
         days = np.datetime64("2001-01-01", "ns") + np.arange(len(TEXT)) * np.timedelta64(1, "D")
         trace, known = trace.assign_coords(time=days), {"depth": known["depth"].to_numpy()}
-    return plot_unit(trace, reading.units[0], given, known, **how)
+    return plot.plot_unit(trace, reading.units[0], given, known, **how)
 
 
 PICTURES = {
-    "saturation": lambda: plot_saturation(counting()[1]),
-    "saturation of a stack": lambda: plot_saturation(stacked()),
+    "saturation": lambda: plot.plot_saturation(counting()[1]),
+    "saturation of a stack": lambda: plot.plot_saturation(stacked()),
     "unit": lambda: _unit(TEXT),
-    "unit over words": lambda: _unit(["word"] * len(TEXT), spans=Span(0, 30)),
+    "unit over words": lambda: _unit(["word"] * len(TEXT), spans=plot.Span(0, 30)),
     "unit over dates": lambda: _unit(dated=True, beside=["depth"]),
     "unit over steps": lambda: _unit(),
-    "unit twice": lambda: _unit(TEXT, spans=(Span(0, 30, "first"), Span(40, 80, "then", {50: "look here"}))),
-    "account": lambda: plot_account(account()),
-    "account of letters": lambda: plot_account(account(), "ab" * 45, units=2),
-    "effects": lambda: plot_effects(effects()),
-    "machine": lambda: plot_machine(shipped_machine("anbncn"), graphviz=False),
-    "machine with rules": lambda: plot_machine(shipped_machine("parity"), graphviz=False),
-    "lengths": lambda: plot_lengths(ROWS),
+    "unit twice": lambda: _unit(TEXT, spans=(plot.Span(0, 30, "first"), plot.Span(40, 80, "then", {50: "look here"}))),
+    "account": lambda: plot.plot_account(account()),
+    "account of letters": lambda: plot.plot_account(account(), "ab" * 45, units=2),
+    "effects": lambda: plot.plot_effects(effects()),
+    "machine": lambda: plot.plot_machine(shipped_machine("anbncn"), graphviz=False),
+    "machine with rules": lambda: plot.plot_machine(shipped_machine("parity"), graphviz=False),
+    "lengths": lambda: plot.plot_lengths(ROWS),
 }
 
 

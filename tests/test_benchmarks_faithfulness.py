@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tallycell as tc
 from tallycell.machine.running.runner import Runner
 from tallycell.machine.shipped import shipped_machine
 from tallycell.parameters import LSTMParameters
@@ -28,7 +29,7 @@ SHAPES = [
 ]
 
 
-def drawn(kind="number", *, time=7, step=None, seed=0, **shape):
+def drawn(kind="number", *, time=7, step=None, seed=0, relu=False, **shape):
     """A random network with larger weights than usual, so that gates matter, and one decision of it."""
     torch.manual_seed(seed)
     lstm = torch.nn.LSTM(3, 5, **shape).double()
@@ -36,7 +37,7 @@ def drawn(kind="number", *, time=7, step=None, seed=0, **shape):
     rng = np.random.default_rng(seed)
     width = 5 * (2 if shape.get("bidirectional") else 1)
     network = attributions.Network(
-        LSTMParameters(weights), rng.standard_normal((4, width)), rng.standard_normal(4), kind
+        LSTMParameters(weights), rng.standard_normal((4, width)), rng.standard_normal(4), kind, relu
     )
     return attributions.Decision(network, rng.standard_normal((time, 3)), time - 1 if step is None else step, 2)
 
@@ -76,12 +77,16 @@ def test_what_a_sigmoid_decides_against_is_measured_by_the_probability_of_none()
         assert measured(one, one.x) == pytest.approx(-np.log2(1 + np.exp(-abs(one.logits[2]))), abs=EXACT)
 
 
-def test_the_row_against_others_is_the_slope_of_the_measure():
-    decision = drawn("softmax")
+@pytest.mark.parametrize("relu", [False, True])
+def test_the_row_against_others_is_the_slope_of_the_measure(relu):
+    decision = drawn("softmax", relu=relu)
     h = decision.network.lstm(torch.tensor(decision.x)[None])[0][0, -1].detach().requires_grad_()
-    logits = h @ torch.tensor(decision.network.weight).T + torch.tensor(decision.network.bias)
-    (slope,) = torch.autograd.grad(logits.log_softmax(-1)[2], h)
-    assert decision.against == pytest.approx(slope.numpy(), abs=EXACT)
+    shown = h.relu() if relu else 1 * h
+    logits = shown @ torch.tensor(decision.network.weight).T + torch.tensor(decision.network.bias)
+    of_shown, of_h = torch.autograd.grad(logits.log_softmax(-1)[2], (shown, h))
+    assert decision.against == pytest.approx(of_shown.numpy(), abs=EXACT)
+    assert decision.against_of_h == pytest.approx(of_h.numpy(), abs=EXACT)
+    assert np.array_equal(of_shown, of_h) != relu
 
 
 # The methods
@@ -184,8 +189,43 @@ def test_occlusion_is_the_counterfactual_whose_input_is_zeros(shape):
     assert np.abs(ours - attributions.counterfactual(decision, "alone")).max() > 0.01
 
 
-def test_the_account_sums_to_the_logit_without_its_bias():
-    decision = drawn("softmax")
+@pytest.mark.parametrize("way", ["zeros", "mean"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_that_is_left_out_may_open_and_shut_relu(shape, way):
+    decision = drawn(relu=True, seed=9, **shape)
+    put = np.zeros(3) if way == "zeros" else decision.x.mean(0)
+    without = torch.tensor(decision.x).repeat(7, 1, 1)
+    without[range(7), range(7)] = torch.tensor(put)
+    with torch.no_grad():
+        lost = decision.logits[2] - decision.network.logits(without)[:, -1, 2].numpy()
+        h = decision.network.lstm(without)[0][:, -1].numpy()
+    assert attributions.counterfactual(decision, "alone", way) == pytest.approx(lost, abs=EXACT)
+    opened = decision.network.read_of(torch.tensor(decision.x)[None])[0, -1].numpy() > 0
+    kept_open = decision.logits[2] - decision.network.bias[2] - h @ (decision.network.weight[2] * opened)
+    assert np.abs(kept_open - lost).max() > 0.01
+
+
+def test_a_step_that_writes_nothing_may_open_and_shut_relu():
+    for seed in range(10):
+        decision = drawn("sigmoid", relu=True, seed=seed)
+        lost = [decision.sign * (decision.logits[2] - writes_nothing_at(decision, step)) for step in range(7)]
+        assert attributions.counterfactual(decision, "alone") == pytest.approx(np.array(lost), abs=EXACT)
+
+
+def writes_nothing_at(decision, step):
+    """The logit of a network of one layer behind relu, by the equations, where i is 0 at one step."""
+    weights, c, h = decision.network.parameters.weights, np.zeros(5), np.zeros(5)
+    for t, x in enumerate(decision.x):
+        of_input = weights["weight_ih_l0"] @ x + weights["bias_ih_l0"]
+        i, f, g, o = np.split(of_input + weights["weight_hh_l0"] @ h + weights["bias_hh_l0"], 4)
+        c = sigmoid(f) * c + (t != step) * sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+    return decision.network.weight[2] @ np.maximum(h, 0) + decision.network.bias[2]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_the_account_sums_to_the_logit_without_its_bias(relu):
+    decision = drawn("softmax", relu=relu)
     bias = decision.network.bias[2]
     assert attributions.account(decision, "alone").sum() == pytest.approx(decision.logits[2] - bias, abs=EXACT)
 
@@ -314,6 +354,19 @@ def test_what_finds_more_than_chance_is_told_machine_by_machine():
     assert better == "better than chance, by two standard errors over machines: finds"
     assert left.endswith("all symbols count, or none: parity")
     assert len(faithfulness.truth_in_words({"random": [0.5]}, [])) == 1
+
+
+# The models
+
+
+def test_the_network_of_silero_says_what_onnx_runtime_says(pypi_model, monkeypatch):
+    file = pypi_model("silero-vad", "6.2.3") / "silero_vad" / "data" / "silero_vad.onnx"
+    monkeypatch.setattr(subjects, "SILERO", file)
+    network = subjects.silero(1, np.random.default_rng(0)).decisions[0].network
+    given = tc.open_audio(tc.load(file), ROOT / "tests" / "data" / "demo-abouttotry.wav")
+    x = torch.tensor(given.x).double().reshape(1, len(given.x), -1)
+    found = network.logits(x)[0, :, 0].sigmoid().numpy()
+    assert found == pytest.approx(given.quantities["model output"][0], abs=1e-5)  # the file is float32
 
 
 # The command

@@ -236,7 +236,7 @@ def test_scoreboard_refuses_places_where_it_cannot_write_before_it_trains(run, t
 
 def test_scoreboard_says_before_it_trains_that_it_cannot_draw(run, tmp_path, monkeypatch):
     monkeypatch.setattr("tallycell.learning.scoreboard.train_row", never)
-    monkeypatch.setattr("tallycell.learning.scoreboard.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else object())
     where = ("--results", tmp_path / "r.jsonl", "--page", tmp_path / "page.md", "--processes", 0)
     status, _, err = run("scoreboard", "10b", *where)
     assert (status, err.count("\n")) == (2, 1)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from tallycell import plot
 from tallycell.machine import shipped_machine
 
-plot = pytest.importorskip("tallycell.plot", reason="needs the extra plot")
+pytest.importorskip("matplotlib", reason="needs the extra plot")
 MODEL = tc.compile_machine(shipped_machine("anbn"))
 GIVEN = "aaabbb" * 40
 

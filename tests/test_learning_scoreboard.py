@@ -25,7 +25,7 @@ from tallycell.learning.languages import language
 from tallycell.learning.results import open_results, read_results
 from tallycell.learning.rows import ROWS, AtLengths, Reach, Row, deep_brackets, rows
 from tallycell.learning.scoreboard import make_page, results_of, run_rows
-from tallycell.learning.scoring import COLUMNS, NOT_LEARNED, Trained, measured, passes, saturated, score, share_at
+from tallycell.learning.scoring import COLUMNS, NOT_LEARNED, Trained, measured, passes, saturated, score
 from tallycell.learning.settings import SETTINGS
 from tallycell.machine.checking.network_runner import NetworkRunner
 from tallycell.machine.counter_machine import FAIL
@@ -372,14 +372,11 @@ def test_a_row_of_lengths_passes_if_every_string_is_right_at_its_targets():
     found = measured(row, constant)
     assert not passes(row, found)
     assert 0 < found["lengths"][1]["symbols"] < 1
-    assert share_at(row, found, 256) == found["lengths"][1]["right"] / 30
 
 
 def test_a_first_failure_beyond_the_target_passes():
     assert passes(SHORT, {"first_failure": 3001, "kind": "member", "searched": 4000})
     assert not passes(SHORT, {"first_failure": 3000, "kind": "member", "searched": 4000})
-    assert share_at(SHORT, {"first_failure": 40}, 39) == 1
-    assert share_at(SHORT, {"first_failure": 40}, 40) == 0
 
 
 def test_saturation_is_measured_within_a_hundredth_of_the_limits():

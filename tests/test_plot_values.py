@@ -2,13 +2,14 @@
 
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import tallycell as tc
-from plotted import ROWS, TEXT, account, counting, effects, lines, picture, stacked
+from plotted import ROWS, TEXT, account, counting, effects, lines, picture, stacked, texts
 from reading_cells import climb
 from tallycell.errors import InputError, MissingExtraError
 from tallycell.machine.notation.graph import graph_of
@@ -27,7 +28,9 @@ from tallycell.plot import (
     save_picture,
 )  # fmt: skip
 from tallycell.plot.layout_of_graph import lay_out
+from tallycell.plot.life import live
 from tallycell.reading.cells import iterate_cells
+from tallycell.reading.events import EXPOSE, FORGET, WRITE, read_events
 from tallycell.reading.quoted import explain_quoted
 from tallycell.reading.units import select_unit
 
@@ -122,8 +125,6 @@ def test_the_tally_in_the_picture_is_the_one_that_the_reading_quotes():
 
 @pytest.mark.parametrize("rung", ["binary tally", "partial reset", "3 writes, 2 keeps", "6 writes, 5 keeps"])
 def test_any_rung_can_be_quoted(rung):
-    from dataclasses import replace
-
     trace, reading, _ = counting()
     (cell,) = iterate_cells(select_unit(trace, "0.1"))
     fitted = next(one for one in climb(cell) if one.rung.name == rung)
@@ -170,6 +171,48 @@ def test_without_spans_the_stretch_is_drawn_in_which_the_cell_moves_most():
     (cell,) = lines(plot_unit(trace, tc.read_units(trace).units[0], "a" * 2000), "cell")
     assert cell.get_xdata()[0] <= 1500
     assert cell.get_xdata()[-1] >= 1559
+
+
+@pytest.mark.parametrize("options", [{}, {"forget_gate": "none"}])
+def test_what_is_marked_of_a_unit_are_its_events(options):
+    trace = strong(**options)
+    events = read_events(trace)
+    for unit in tc.read_units(trace).units:
+        for sequence, steps in enumerate(trace["length"].to_numpy().tolist()):
+            here = events.sel(layer=unit.layer, direction=unit.direction, unit=unit.unit)
+            here = here.isel(sequence=sequence, time=slice(0, steps))
+            found = live(trace, unit, None, None, sequence)
+            for marked, name, meaning in (
+                (found.resets, "forget", FORGET.index("reset")), (found.increments, "write", WRITE.index("increment")),
+                (found.decrements, "write", WRITE.index("decrement")), (found.hidden, "expose", EXPOSE.index("hidden")),
+            ):  # fmt: skip
+                np.testing.assert_array_equal(marked, here[name] == meaning)
+
+
+def strong(forget_gate="own"):
+    """A trace of both directions and several lengths, whose gates are often at their limits."""
+    draw = np.random.default_rng(5)
+    names = {
+        f"weight_{kind}_l0{end}": 6 * draw.normal(size=(12, 3))
+        for kind in ("ih", "hh") for end in ("", "_reverse")
+    }  # fmt: skip
+    parameters = tc.LSTMParameters(names, forget_gate=forget_gate)
+    return tc.record_trace(parameters, draw.normal(size=(40, 2, 3)), lengths=[40, 23])
+
+
+def test_stretches_of_one_sequence_gather_it_once(monkeypatch):
+    gathered = []
+    monkeypatch.setattr("tallycell.plot.unit.live", lambda *given: gathered.append(given[-1]) or live(*given))
+    trace, reading, _ = counting()
+    plot_unit(trace, reading.units[0], spans=[Span(0, 20), Span(40, 60), Span(80, 99)])
+    assert gathered == [0]
+
+
+def test_the_fit_of_a_tally_is_quoted_with_its_error():
+    trace, reading, _ = counting()
+    unit = replace(reading.units[0], r2=0.947, r2_error=0.021, parameters=8)
+    said = [text.get_text() for text in texts(plot_unit(trace, unit, spans=Span(0, 20)))]
+    assert "its tally (8 numbers, R² = 0.95 ± 0.02)" in said
 
 
 @pytest.mark.parametrize(
@@ -243,6 +286,23 @@ def test_an_account_of_both_directions_shows_what_is_read_later():
     assert field.shape[1] == 66  # 64 letters, and a sum on either side
 
 
+def test_an_account_says_what_stands_below_it():
+    one = account()
+    assert plot_account(one).get_supxlabel() == "step; … is the sum of all others"
+    said = plot_account(one, "ab" * 45).get_supxlabel()
+    assert said == "what was read, one symbol a step (steps 17 to 80; … is the sum of all others)"
+
+
+def test_the_title_of_an_account_says_that_gates_were_as_they_were():
+    one = account()
+    read, bias = float(one.entries.sum()), one.bias
+    said = plot_account(one).get_suptitle().replace("\n", " ")
+    assert said == (
+        f"{one.name} is {one.output:.3g} at step 80, with the gates as they were: {read:+.3g} from what was read"
+        + (f", {bias:+.3g} from the bias" if bias else "")
+    )
+
+
 def test_tokens_of_another_length_are_refused():
     with pytest.raises(InputError, match="got 2 tokens for 81 steps; give one a step"):
         plot_account(account(), "ab")
@@ -286,7 +346,54 @@ def test_effects_without_intervals_say_none():
     found.table["low"][:] = found.table["high"][:] = math.nan
     figure = plot_effects(found)
     assert not lines(figure, "interval 0")
-    assert figure.axes[0].get_xlabel() == "what is lost with the cell held at 0: bits a symbol (of 1.5)"
+    assert figure.axes[0].get_xlabel() == "what is lost with the cell held at 0: bits a symbol, of 1.5"
+    assert figure.get_supxlabel() == "Too few steps for an interval: what is noise is not known."
+
+
+def test_effects_of_a_kind_are_told_of_that_kind():
+    found = held_twice()
+    figure = plot_effects(found, "mean")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["0.3", "0.2", "0.1", "0.0"]
+    assert figure.get_suptitle() == found.answer("mean") == (
+        "Unit 0.3 matters most: held at its mean, it costs 0.4 bits a symbol, of 1.5 (0.25 to 0.5)."
+    )  # fmt: skip
+    assert figure.axes[0].get_xlabel() == "what is lost with the cell held at its mean: bits a symbol, of 1.5"
+    assert figure.get_supxlabel() == (
+        "Of 4 units, held at its mean, 2 have an effect that is not noise (95 % intervals)."
+    )  # fmt: skip
+    assert found.answer() == replace(effects(), pushed={}, suffering={}).answer()
+
+
+def test_effects_of_which_none_is_known_are_told_of_the_kind_that_was_asked():
+    found = held_twice()
+    for name in ("loss", "low", "high"):
+        found.table[name].loc[{"kind": "mean"}] = math.nan
+    figure = plot_effects(found, "mean")
+    assert figure.get_suptitle() == "None of 4 units has an effect that is not noise, held at its mean."
+    assert "held at its mean" in figure.axes[0].get_xlabel()
+    assert figure.get_supxlabel() == "Too few steps for an interval: what is noise is not known."
+    assert plot_effects(found).get_supxlabel().startswith("Of 4 units, held at 0, 2 have an effect")
+
+
+def test_effects_that_are_measured_by_divergence_are_part_of_nothing():
+    found = replace(effects(), score="divergence", unit="bits")
+    assert (effects().of_free, found.of_free) == (", of 1.5", "")
+    assert plot_effects(found).axes[0].get_xlabel() == "what is lost with the cell held at 0: bits"
+
+
+def test_effects_are_ranked_by_what_is_lost_noise_or_not():
+    found = effects()
+    found.table["loss"][0, 1] = math.nan
+    known = found.table["loss"].isel(kind=0).to_series().dropna().sort_values(ascending=False)
+    assert [one.label for one in found.ranked()] == known.index.tolist() == ["0.0", "0.2", "0.3"]
+    assert [one.label for one in found.most(None)] == ["0.0"]
+
+
+def held_twice():
+    """Effects of two kinds, of which the second has the opposite order."""
+    one = effects()
+    turned = one.table.isel(group=slice(None, None, -1)).assign_coords(one.table.coords).assign_coords(kind=["mean"])
+    return replace(one, table=xr.concat([one.table, turned], "kind"), pushed={}, suffering={})
 
 
 # ---- machines --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import tallycell as tc
 from tallycell.errors import ActivationError, TraceError
 from tallycell.opening import text_quantities
 from tallycell.reading import read_events, read_saturation, saturated_share
-from tallycell.reading.events import EXPOSE, FORGET, WRITE
+from tallycell.reading.events import EXPOSE, FORGET, WRITE, code_events
+from tallycell.trace.schema import activations_of
 
 
 def random_trace(seed=0, scale=3.0, **options):
@@ -75,6 +76,19 @@ def test_events_follow_their_definitions():
         last = len(meanings) - 1
         if meanings[last] == "partial":
             np.testing.assert_array_equal(codes == last, ~claimed & ~np.isnan(c))
+
+
+def test_events_of_arrays_without_an_output_gate_are_those_of_what_is_there():
+    trace = random_trace(2)
+    arrays = {name: trace[name].to_numpy() for name in "ifgoc"}
+    slots = activations_of(trace, 0)
+    whole = code_events(arrays, slots, always_keeps=False)
+    part = code_events({name: arrays[name] for name in "ifgc"}, slots, always_keeps=False)
+    assert (set(whole), set(part)) == ({"forget", "write", "expose"}, {"forget", "write"})
+    for name, codes in part.items():
+        np.testing.assert_array_equal(codes, whole[name])
+    kept = code_events(arrays, slots, always_keeps=True)["forget"]
+    assert (kept == np.where(arrays["f"] < 0.1, FORGET.index("reset"), FORGET.index("keep"))).all()
 
 
 def test_lstm_without_forget_gate_always_keeps():

@@ -104,7 +104,7 @@ class Running:
         bool, Option("--only-page", help="train nothing, and write the page of the results that are there")
     ] = False
     plot: Annotated[
-        bool, Option("--plot/--no-plot", help="draw a plot of success by length; this needs matplotlib")
+        bool, Option("--plot/--no-plot", help="draw where networks first fail; this needs the extra plot")
     ] = True
 
 

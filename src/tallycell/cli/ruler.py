@@ -1,4 +1,4 @@
-"""What a unit did step by step, aligned under what it read: the liveliest window of the first sequence."""
+"""What a unit did step by step, aligned under what it read: the liveliest stretch of the first sequence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from tallycell.names import DIRECTION, DIRECTIONS, FEATURE, LAYER, SEQUENCE, TIM
 from tallycell.reading import UnitReading, read_events
 from tallycell.reading.alignment import align_quantities
 from tallycell.reading.page import UNICODE, Glyphs, glyphs_for, plain
+from tallycell.reading.showing import BLANKS, find_liveliest
 from tallycell.trace.times import SECONDS, say_time, times_of
 from tallycell.wording import shown
 
@@ -31,7 +32,6 @@ LEGEND = (
     "expose: + - its sign, ~ partial, · hidden    cell: {low} lowest to {high} highest"
 )
 PARTIAL = {True: ("↑", "↓"), False: ("u", "d")}  # by whether the output has arrows
-SHOWN_AS = {"\n": "⏎", "\t": "⇥"}
 
 Mark = tuple[str, str]
 
@@ -47,7 +47,7 @@ class _Steps:
 
 
 def print_ruler(console: Console, given: Input, trace: xr.Dataset, unit: UnitReading, *, rows: int) -> None:
-    """Print the window in which the cell moves most.
+    """Print the stretch in which the cell moves most, and what it follows with it.
 
     Parameters
     ----------
@@ -63,13 +63,14 @@ def print_ruler(console: Console, given: Input, trace: xr.Dataset, unit: UnitRea
     glyphs = glyphs_for(console.encoding)
     one = trace.sel({LAYER: [unit.layer], DIRECTION: [unit.direction], UNIT: [unit.unit]}).isel({SEQUENCE: [0]})
     one.attrs["activations"] = trace.attrs["activations"]
-    steps = _steps_of(one, given, unit, glyphs, rows)
+    size = int(one["length"][0])
+    known = {name: values[0, :size] for name, values in align_quantities(given.quantities, trace).items()}
+    steps = _steps_of(one, given, unit, glyphs, _beside(one, given, unit, known)[:rows])
     named = min(max(SHORTEST, *(len(name) + 2 for name in steps.heights)), LONGEST)
-    size, words = len(steps.labels), steps.tokens is not None and any(len(token) > 1 for token in steps.tokens)
+    words = steps.tokens is not None and any(len(token) > 1 for token in steps.tokens)
     width = 1 if words else max(20, console.width - named - 2)
     window = ROWS if words else width * LINES
-    c = _values(one, "c")
-    begin = _liveliest(np.abs(np.diff(c, prepend=0)), window)
+    begin = find_liveliest(_values(one, "c"), window, known.get(unit.follows.quantity) if unit.follows else None)
     sequences = trace.sizes[SEQUENCE]
     where = f" of the first of {sequences} sequences" if sequences > 1 else ""
     order = ", read from the right" if unit.direction == DIRECTIONS[1] else ""
@@ -115,7 +116,9 @@ def _words(steps: _Steps, span: range, width: int) -> Iterator[Text]:
         yield Text.assemble((f"{word:<{WORD}}  ", "bold"), *cells, no_wrap=True)
 
 
-def _steps_of(one: xr.Dataset, given: Input, unit: UnitReading, glyphs: Glyphs, rows: int) -> _Steps:
+def _steps_of(
+    one: xr.Dataset, given: Input, unit: UnitReading, glyphs: Glyphs, beside: list[tuple[str, np.ndarray]]
+) -> _Steps:  # fmt: skip
     events = read_events(one).isel(layer=0, direction=0, sequence=0, unit=0)
     size, write = int(one["length"][0]), _values(one, "i") * _values(one, "g")
     up, down = PARTIAL[glyphs is UNICODE]
@@ -127,42 +130,32 @@ def _steps_of(one: xr.Dataset, given: Input, unit: UnitReading, glyphs: Glyphs, 
             partial = ((up, UP) if value > 0 else (down, DOWN) for value in write)
             chosen = [mark if mark[0] else other for mark, other in zip(chosen, partial, strict=True)]
         by_name[name] = [(plain(mark, glyphs), style) for mark, style in chosen]
-    c = _values(one, "c")
-    heights = {"cell": _height(c, glyphs)}
-    for name, values in _beside(one, given, unit, c)[:rows]:
-        heights[shown(name, LONGEST - 5)] = _height(values, glyphs)
+    heights = {"cell": _height(_values(one, "c"), glyphs)}
+    heights |= {shown(name, LONGEST - 5): _height(values, glyphs) for name, values in beside}
     tokens = given.tokens
     if tokens and not isinstance(tokens[0], str):
         tokens = tokens[0]
     return _Steps(by_name, heights, tokens, _labels(one, given, size))
 
 
-def _beside(one: xr.Dataset, given: Input, unit: UnitReading, c: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _beside(
+    one: xr.Dataset, given: Input, unit: UnitReading, known: dict[str, np.ndarray]
+) -> list[tuple[str, np.ndarray]]:  # fmt: skip
     """Quantities and features, what the unit follows first, then by how closely its movements go along with them."""
-    size = len(c)
-    found = {name: values[0, :size] for name, values in _quantities(given, one).items()}
+    c, found = _values(one, "c"), dict(known)
     if "x" in one and given.legible:
-        x = one["x"].isel({SEQUENCE: 0}).transpose(FEATURE, TIME).to_numpy()[:, :size]
+        x = one["x"].isel({SEQUENCE: 0}).transpose(FEATURE, TIME).to_numpy()[:, : len(c)]
         names = one[FEATURE].to_numpy().tolist()
         found |= {name if isinstance(name, str) else f"x[{name}]": row for name, row in zip(names, x, strict=True)}
     moved = np.diff(c, prepend=0)
     first = unit.follows.quantity if unit.follows else None
 
     def along(item: tuple[str, np.ndarray]) -> tuple[bool, float]:
-        known = np.isfinite(item[1])
-        varies = known.any() and np.std(item[1][known]) > 0 and np.std(moved[known]) > 0
-        return item[0] != first, -abs(float(np.corrcoef(item[1][known], moved[known])[0, 1])) if varies else 0.0
+        there = np.isfinite(item[1])
+        varies = there.any() and np.std(item[1][there]) > 0 and np.std(moved[there]) > 0
+        return item[0] != first, -abs(float(np.corrcoef(item[1][there], moved[there])[0, 1])) if varies else 0.0
 
     return sorted(found.items(), key=along)
-
-
-def _quantities(given: Input, one: xr.Dataset) -> dict[str, np.ndarray]:
-    """Known quantities of the first sequence, by name."""
-    if one.sizes[SEQUENCE] == 1 and given.quantities is not None and len(given.quantities):
-        several = given.lengths is not None and len(given.lengths) > 1
-        if not several:
-            return align_quantities(given.quantities, one)
-    return {}
 
 
 def _labels(one: xr.Dataset, given: Input, size: int) -> list[str]:
@@ -183,7 +176,7 @@ def symbol_at(tokens: list[str] | None, t: int) -> str:
     if tokens is None:
         return str(t % 10)
     token = tokens[t]
-    return SHOWN_AS.get(token, token if len(token) == 1 and token.isprintable() else "?")
+    return BLANKS.get(token, token if len(token) == 1 and token.isprintable() else "?")
 
 
 def _values(one: xr.Dataset, name: str) -> np.ndarray:
@@ -193,14 +186,6 @@ def _values(one: xr.Dataset, name: str) -> np.ndarray:
 
 def _row(name: str, marks: list[Mark], named: int) -> Text:
     return Text.assemble((f"{name:<{named}}", "dim"), *marks, no_wrap=True)
-
-
-def _liveliest(movement: np.ndarray, window: int) -> int:
-    """First step of the window in which the cell moves most."""
-    if len(movement) <= window:
-        return 0
-    total = np.concatenate([[0.0], np.cumsum(movement)])
-    return int(np.argmax(total[window:] - total[:-window]))
 
 
 def _height(values: np.ndarray, glyphs: Glyphs) -> list[str]:

@@ -1,7 +1,7 @@
 """Effects of holds, by unit and kind, with what they push: a table that answers which units matter."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -222,6 +222,11 @@ class Effects:
         """Upper ends of the intervals, as :attr:`loss`."""
         return self._by_unit("high")
 
+    @property
+    def of_free(self) -> str:
+        """Say what a loss is a part of, to stand behind it: ``, of 1.5``; nothing where the free run loses nothing."""
+        return "" if self.score == "divergence" else f", of {self.free:.3g}"
+
     def of(self, label: str, kind: str | None = None) -> UnitEffect:
         """Give the effect of a unit or group, by its label; of the first kind if None.
 
@@ -230,7 +235,7 @@ class Effects:
         InputError
             If it was not held, or not so.
         """
-        kind = self._kind(kind)
+        kind = self.kind_of(kind)
         if label not in self.labels:
             raise InputError(f"{quoted(label)} was not held; what was is {listed(self.labels)}")
         at = self.kinds.index(kind), self.labels.index(label)
@@ -253,11 +258,26 @@ class Effects:
 
     def most(self, count: int | None = TOP, kind: str | None = None) -> tuple[UnitEffect, ...]:
         """Give those that cost the most, whose interval does not reach 0; of the first kind if None."""
-        kind = self._kind(kind)
-        here = self.table.sel({KIND: kind})
-        order = np.argsort(-here["loss"].fillna(-np.inf).to_numpy(), kind="stable")
-        sure = (one for one in (self.of(self.labels[k], kind) for k in order.tolist()) if one.is_sure)
-        return tuple(islice(sure, count))
+        return tuple(islice((one for one in self.ranked(kind) if one.is_sure), count))
+
+    def ranked(self, kind: str | None = None) -> Iterator[UnitEffect]:
+        """Give all whose loss is known, noise or not, those that cost the most first; of the first kind if None."""
+        kind = self.kind_of(kind)
+        losses = self.table["loss"].sel({KIND: kind}).to_numpy()
+        order = np.argsort(-losses, kind="stable")  # puts what is not known last
+        return (self.of(self.labels[k], kind) for k in order.tolist() if not math.isnan(losses[k]))
+
+    def kind_of(self, kind: str | None = None) -> str:
+        """Give a way of holding units that was measured; the first if None.
+
+        Raises
+        ------
+        InputError
+            If units were not held so.
+        """
+        if kind is not None and kind not in self.kinds:
+            raise InputError(f"units were not held as {quoted(kind)}; they were as {listed(self.kinds)}")
+        return kind or self.kinds[0]
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a label and kind."""
@@ -291,31 +311,28 @@ class Effects:
         heads = ("unit", *(IN_WORDS[kind] for kind in self.kinds), "shown")
         return html_grid(self.answer(), heads, rows)
 
-    def answer(self) -> str:
-        """Say which unit matters most, or that none does for sure."""
-        found = self.most(1)
-        has = "" if self.score == "divergence" else f" (of {self.free:.3g})"
+    def answer(self, kind: str | None = None) -> str:
+        """Say which unit matters most, or that none does for sure; of the first kind if None."""
+        found = self.most(1, kind)
         if not found:
-            return f"None of {len(self.labels):,} units has an effect that is not noise, {IN_WORDS[self.kinds[0]]}."
-        return f"Unit {found[0].label} matters most: {found[0].sentence(has)}."
+            held = IN_WORDS[self.kind_of(kind)]
+            return f"None of {len(self.labels):,} units has an effect that is not noise, {held}."
+        return f"Unit {found[0].label} matters most: {found[0].sentence(self.of_free)}."
 
     def remarks(self) -> list[str]:
         """Say on what that was measured, and how many effects are no noise, a line each."""
-        number, many = len(self.most(None)), len(self.labels)
-        where = f" {IN_WORDS[self.kinds[0]]}"
-        lines = [f"  On {self.steps:,} steps{f'; targets: {self.targets}' if self.targets else ''}."]
-        if np.isfinite(self.table["low"].to_numpy()).any():
-            lines.append(f"  Of {many:,} units,{where}, {number:,} have an effect that is not noise (95 % intervals).")
-        else:
-            lines.append("  Too few steps for an interval: what is noise is not known.")
-        return [*lines, *(f"  {note}" for note in self.notes)]
+        on = f"On {self.steps:,} steps{f'; targets: {self.targets}' if self.targets else ''}."
+        return [f"  {line}" for line in (on, self.say_sure(), *self.notes)]
+
+    def say_sure(self, kind: str | None = None) -> str:
+        """Say how many effects are no noise, or that this is not known; of the first kind if None."""
+        kind = self.kind_of(kind)
+        if not np.isfinite(self.table["low"].sel({KIND: kind}).to_numpy()).any():
+            return "Too few steps for an interval: what is noise is not known."
+        number, held = len(self.most(None, kind)), f"Of {len(self.labels):,} units, {IN_WORDS[kind]}"
+        return f"{held}, {number:,} have an effect that is not noise (95 % intervals)."
 
     # ---- inside ------------------------------------------------------------------------------------------------------
-
-    def _kind(self, kind: str | None) -> str:
-        if kind is not None and kind not in self.kinds:
-            raise InputError(f"units were not held as {quoted(kind)}; they were as {listed(self.kinds)}")
-        return kind or self.kinds[0]
 
     def _by_unit(self, name: str) -> xr.DataArray:
         single = self.table[name].isel({GROUP: np.flatnonzero(self.table[LAYER].to_numpy() != NOT_THERE)})

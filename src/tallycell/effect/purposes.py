@@ -103,8 +103,7 @@ def with_purpose(unit: UnitReading, effects: Effects) -> UnitReading:
 
 def say_holds(effects: Effects, label: str) -> RenderableType:
     """Lay out what the outputs lose when one unit is held, a row a way of holding it."""
-    of = "" if effects.score == "divergence" else f", of {effects.free:.3g}"
-    heading = Text(f"What the outputs lose ({effects.unit}{of}) when its cell is")
+    heading = Text(f"What the outputs lose ({effects.unit}{effects.of_free}) when its cell is")
     table = table_of("  held", "costs", "95 %", left=("  held", "95 %"), between=1)
     for one in (effects.of(label, kind) for kind in effects.kinds):
         table.add_row(f"  {IN_WORDS[one.kind]}", f"{one.loss:.2g}", _between(one))
@@ -122,8 +121,8 @@ def say_mattering(effects: Effects, reading: Reading, top: int) -> list[Renderab
     table = table_of("  unit", "costs", "95 %", told, left=("95 %", told), between=1)
     for one in found:
         table.add_row(one.label, f"{one.loss:.2g}", _between(one), Text(reading.unit(one.label).sentence))
-    of = "" if effects.score == "divergence" else f", of {effects.free:.3g}"
-    costs = f"  costs: what the outputs lose, {effects.unit}{of}, when the cell is {IN_WORDS[effects.kinds[0]]}."
+    held = IN_WORDS[effects.kinds[0]]
+    costs = f"  costs: what the outputs lose, {effects.unit}{effects.of_free}, when the cell is {held}."
     return [Text(f"{name} most", style="bold"), table, Text(costs, style="dim"), *remarks]
 
 

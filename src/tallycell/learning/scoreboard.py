@@ -10,10 +10,9 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
-from tallycell.errors import InputError, MissingExtraError
+from tallycell.errors import InputError
 from tallycell.files import require_place, write_file
 from tallycell.learning.results import Result, append_result, open_results, read_results
 from tallycell.learning.rows import Row, rows
@@ -227,12 +226,13 @@ def require_page(results: Path, page: Path, *, plot: bool = True) -> Path | None
     MissingExtraError
         If there is to be a plot and matplotlib is not installed.
     """
-    if plot and find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "plot")
+    from tallycell.plot.saving import require_picture
+
     picture = page.parent / "pictures" / "scoreboard.png" if plot else None
-    for file in (page,) if picture is None else (page, picture):
+    wanted = [(page, require_place)] if picture is None else [(page, require_place), (picture, require_picture)]
+    for file, require in wanted:
         _make_folder(file)
-        if require_place(file) == results.resolve():
+        if require(file) == results.resolve():
             raise InputError(f"cannot write {file}: the results are there; give the page another name")
     return picture
 

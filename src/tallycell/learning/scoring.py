@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from tallycell.errors import TallycellError
 from tallycell.learning.judging import decider_of, search_first_failure, share_right
 from tallycell.learning.languages import Language, Sample
-from tallycell.learning.rows import AtLengths, Reach, Row
+from tallycell.learning.rows import Reach, Row
 from tallycell.learning.selection import harden_on, strings_of
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.allowed import Inputs
@@ -167,16 +167,6 @@ def passes(row: Row, found: dict[str, Any]) -> bool:
     if isinstance(row.measure, Reach):
         return found["first_failure"] is None or found["first_failure"] > row.measure.target
     return all(one["right"] == one["strings"] for one in found["lengths"] if one["length"] in row.measure.target)
-
-
-def share_at(row: Row, found: dict[str, Any], place: int) -> float:
-    """Success at an n (1 or 0) or the share of strings that are right at a length."""
-    if "missing" in found:
-        return 0.0
-    if isinstance(row.measure, AtLengths):
-        return next(float(one["right"] / one["strings"]) for one in found["lengths"] if one["length"] == place)
-    first = found["first_failure"]
-    return float(first is None or first > place)
 
 
 # ---- gates at their limits -------------------------------------------------------------------------------------------

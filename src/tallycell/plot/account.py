@@ -10,8 +10,22 @@ import xarray as xr
 from tallycell.effect.account import CELL, PART, TOKEN, Account
 from tallycell.errors import InputError
 from tallycell.names import DIRECTION, LAYER, TIME, UNIT, unit_label
-from tallycell.plot.life import BLANKS, WORD
-from tallycell.plot.sheet import BLUE, INK, NORMAL, PAPER, SMALL, SOFT, VERMILION, fixed, folded, no_ticks, plain, sheet
+from tallycell.plot.life import mark_of
+from tallycell.plot.sheet import (
+    BLUE,
+    COLUMNS,
+    INK,
+    NORMAL,
+    PAPER,
+    SMALL,
+    SOFT,
+    VERMILION,
+    fixed,
+    folded,
+    no_ticks,
+    plain,
+    sheet,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +82,7 @@ def plot_account(account: Account, tokens: Sequence[str] | None = None, *, units
     table, columns = window.columns(rows), window.names(symbols)
     letters = all(len(name) == 1 for name in columns)
     with sheet(2.1 + ROW * len(labels) + (0.0 if letters else 0.6)) as figure:
-        figure.suptitle(folded(_answer(account), 100, 2), x=0.01, ha="left", fontsize=NORMAL + 1)
+        figure.suptitle(folded(_answer(account), COLUMNS - 8, 2), x=0.01, ha="left", fontsize=NORMAL + 1)
         heights = (1.0, ROW * len(labels))
         grid = figure.subplots(2, 2, height_ratios=heights, width_ratios=(8, 1.25), sharex="col", sharey="row")
         (above, corner), (field, beside) = grid
@@ -77,7 +91,7 @@ def plot_account(account: Account, tokens: Sequence[str] | None = None, *, units
         _draw_field(field, table, labels, columns, letters=letters)
         _draw_sums(above, table.sum(0))
         _draw_units(beside, sums)
-        figure.supxlabel(_steps_in_words(window), fontsize=SMALL)
+        figure.supxlabel(_steps_in_words(window, symbols), fontsize=SMALL)
     return figure
 
 
@@ -85,7 +99,8 @@ def _answer(account: Account) -> str:
     rest = {"the initial states": float(account.initial.sum()), "the bias": account.bias}
     parts = [f"{float(account.entries.sum()):+.3g} from what was read"]
     parts += [f"{value:+.3g} from {name}" for name, value in rest.items() if value]
-    return f"Why {plain(account.name)} is {account.output:.3g} at step {account.step:,}: {', '.join(parts)}"
+    what = f"{plain(account.name)} is {account.output:.3g} at step {account.step:,}"
+    return f"{what}, with the gates as they were: {', '.join(parts)}"
 
 
 def _symbols_of(account: Account, tokens: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -97,7 +112,7 @@ def _symbols_of(account: Account, tokens: Sequence[str] | None) -> tuple[str, ..
     steps = account.entries.sizes[TIME]
     if len(given) < steps:
         raise InputError(f"got {len(given):,} tokens for {steps:,} steps; give one a step")
-    return tuple(BLANKS.get(str(one)) or plain(one, WORD) for one in given[:steps])
+    return tuple(mark_of(str(one)) for one in given[:steps])
 
 
 @dataclass(frozen=True)
@@ -155,8 +170,10 @@ def _labels(cells: xr.DataArray) -> list[str]:
     return [unit_label(int(layer), str(direction), int(unit)) for layer, direction, unit in cells[CELL].to_numpy()]
 
 
-def _steps_in_words(window: _Window) -> str:
+def _steps_in_words(window: _Window, symbols: tuple[str, ...] | None) -> str:
     rest = f"; {REST} is the sum of all others" if window.earlier or window.later else ""
+    if symbols is None:
+        return f"step{rest}"
     return f"what was read, one symbol a step (steps {window.begin:,} to {window.end - 1:,}{rest})"
 
 

@@ -1,13 +1,12 @@
 """Effects: what the outputs lose without each unit, with intervals, and what each unit pushes in words beside it."""
 
 import math
+from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tallycell.effect.effects import GROUP, IN_WORDS, KIND, Effects, UnitEffect
+from tallycell.effect.effects import IN_WORDS, Effects, UnitEffect
 from tallycell.errors import InputError
-from tallycell.plot.sheet import BLUE, INK, SMALL, SOFT, folded, plain, sheet
+from tallycell.plot.sheet import BLUE, COLUMNS, INK, NORMAL, SMALL, SOFT, folded, plain, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,13 +51,14 @@ def plot_effects(effects: Effects, kind: str | None = None, *, count: int = COUN
     ...           {"loss": [0.5, 0.1], "low": [0.4, -0.1], "high": [0.6, 0.3]}.items()}
     >>> figure = plot_effects(Effects(xr.Dataset(values, coords), "bits", "bits a symbol", 1.5, 4000))
     >>> figure.axes[0].get_xlabel()
-    'what is lost with the cell held at 0: bits a symbol (of 1.5), with 95 % intervals'
+    'what is lost with the cell held at 0: bits a symbol, of 1.5'
     """
     if count < 1:
         raise InputError(f"count is {count}; give how many units are drawn, at least 1")
-    found = _foremost(effects, kind, count)
-    with sheet(1.25 + ROW * len(found)) as figure:
-        figure.suptitle(_answer(effects, found[0].kind if found else effects.kinds[0]), x=0.01, ha="left", fontsize=10)
+    kind = effects.kind_of(kind)
+    found = list(islice((one for one in effects.ranked(kind) if math.isfinite(one.loss)), count))
+    with sheet(1.6 + ROW * len(found)) as figure:
+        figure.suptitle(folded(effects.answer(kind), COLUMNS - 8), x=0.01, ha="left", fontsize=NORMAL + 1)
         panel, words = figure.subplots(1, 2, width_ratios=(1, 1.05), sharey=True)
         _draw_losses(panel, found)
         words.set_axis_off()
@@ -68,33 +68,9 @@ def plot_effects(effects: Effects, kind: str | None = None, *, count: int = COUN
         panel.set_yticks(range(len(found)), [plain(one.label, 16) for one in found])
         panel.set_ylim(len(found) - 0.4, -0.6)
         panel.set_ylabel("unit")
-        panel.set_xlabel(_measured(effects, found[0].kind if found else effects.kinds[0]))
+        panel.set_xlabel(f"what is lost with the cell {IN_WORDS[kind]}: {plain(effects.unit)}{effects.of_free}")
+        figure.supxlabel(folded(effects.say_sure(kind)), x=0.01, ha="left", fontsize=SMALL)
     return figure
-
-
-def _foremost(effects: Effects, kind: str | None, count: int) -> list[UnitEffect]:
-    """Give those that cost the most, noise or not."""
-    effects.most(0, kind)  # refuses a kind that was not measured
-    kind = kind or effects.kinds[0]
-    losses = effects.table["loss"].sel({KIND: kind}).fillna(-np.inf)
-    order = np.argsort(-losses.to_numpy(), kind="stable")
-    labels = [str(losses[GROUP].to_numpy()[k]) for k in order[:count]]
-    return [one for one in (effects.of(label, kind) for label in labels) if math.isfinite(one.loss)]
-
-
-def _answer(effects: Effects, kind: str) -> str:
-    sure, every = len(effects.most(None, kind)), len(effects.labels)
-    if not sure:
-        return f"None of {every:,} units has an effect that is not noise, {IN_WORDS[kind]}"
-    first = effects.most(1, kind)[0].label
-    return f"Unit {plain(first, 16)} matters most; {sure:,} of {every:,} units have an effect that is not noise"
-
-
-def _measured(effects: Effects, kind: str) -> str:
-    of = "" if effects.score == "divergence" else f" (of {effects.free:.3g})"
-    there = np.isfinite(effects.table["low"].to_numpy()).any()
-    held = f"the cell {IN_WORDS[kind]}"
-    return f"what is lost with {held}: {plain(effects.unit)}{of}" + (", with 95 % intervals" if there else "")
 
 
 def _said(one: UnitEffect) -> str:

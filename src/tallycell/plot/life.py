@@ -13,9 +13,10 @@ from tallycell.input import Input
 from tallycell.plot.sheet import plain
 from tallycell.reading.alignment import align_quantities, units_of
 from tallycell.reading.cells import iterate_cells, order_of_reading
-from tallycell.reading.events import EXPOSE, exposed
+from tallycell.reading.events import EXPOSE, FORGET, WRITE, code_events
 from tallycell.reading.quoted import explain_quoted
 from tallycell.reading.reading import UnitReading
+from tallycell.reading.showing import BLANKS, find_liveliest
 from tallycell.reading.triggers import read_tokens
 from tallycell.reading.units import select_unit
 from tallycell.trace.schema import whole
@@ -23,7 +24,6 @@ from tallycell.trace.times import times_of
 from tallycell.wording import listed
 
 LETTERS, WORDS, STEPS = 92, 36, 730  # steps in a picture, where they are letters, words, or have no name
-BLANKS = {" ": " ", "\n": "⏎", "\t": "⇥"}
 WORD = 12  # letters of a word
 
 
@@ -60,7 +60,7 @@ class Life:
         What it keeps, writes and holds, and what the quoted tally makes of it.
     shown
         h = o hidden(c); None where the trace does not hold o.
-    resets, keeps, increments, decrements, hidden
+    resets, increments, decrements, hidden
         Steps at which that is so, as :func:`~tallycell.reading.events.read_events` says it.
     symbols
         What was read at each step, fit to be shown; None where that is not known.
@@ -76,7 +76,6 @@ class Life:
     tally: Float[np.ndarray, " step"]
     shown: Float[np.ndarray, " step"] | None
     resets: Bool[np.ndarray, " step"]
-    keeps: Bool[np.ndarray, " step"]
     increments: Bool[np.ndarray, " step"]
     decrements: Bool[np.ndarray, " step"]
     hidden: Bool[np.ndarray, " step"]
@@ -93,12 +92,9 @@ class Life:
     def liveliest(self, quantity: str | None = None) -> Span:
         """Give the stretch in which the cell moves most, and a quantity with it if one is named."""
         most = LETTERS if self.in_letters else STEPS if self.symbols is None else WORDS
-        size = min(most, len(self.c))
-        moved = _moved_within(self.c, size)
-        if quantity is not None and quantity in self.quantities:
-            moved = np.minimum(moved, _moved_within(np.nan_to_num(self.quantities[quantity]), size))
-        begin = int(np.argmax(moved))
-        return Span(begin, begin + size)
+        beside = None if quantity is None else self.quantities.get(quantity)
+        begin = find_liveliest(self.c, most, beside)
+        return Span(begin, min(begin + most, len(self.c)))
 
 
 def live(trace: xr.Dataset, unit: UnitReading, given: Any, quantities: Any, sequence: int) -> Life:
@@ -124,22 +120,20 @@ def live(trace: xr.Dataset, unit: UnitReading, given: Any, quantities: Any, sequ
     if not 0 <= sequence < len(lengths):
         raise InputError(f"there is no sequence {sequence}; there are {len(lengths):,}, counted from 0")
     cell = next(iterate_cells(select_unit(trace, unit.label)))
-    i, f, g, c, write = (cell.of_unit(values, 0) for values in (cell.i, cell.f, cell.g, cell.c, cell.write))
     order, position = order_of_reading(trace, cell.direction)
     here = np.flatnonzero(order == sequence)
     here = here[np.argsort(position[here])]
-    gate, squashed = cell.activations.gate, cell.activations.cell
-    opened, shown, hidden = gate.saturated_right(i), None, np.zeros(len(c), dtype=bool)
-    if cell.o is not None:
-        o = cell.of_unit(cell.o, 0)
-        shown = (o * cell.activations.hidden(c))[here]
-        hidden = exposed(o, c, cell.activations) == EXPOSE.index("hidden")
+    held = ("i", "f", "g", "c") if cell.o is None else ("i", "f", "g", "c", "o")
+    gates = {name: cell.of_unit(getattr(cell, name), 0)[here] for name in held}
+    codes = code_events(gates, cell.activations, always_keeps=trace.attrs["forget_gate"] == "none")
+    shown = None if cell.o is None else gates["o"] * cell.activations.hidden(gates["c"])
+    hidden = np.zeros(len(here), dtype=bool) if cell.o is None else codes["expose"] == EXPOSE.index("hidden")
     known = {name: values[sequence] for name, values in align_quantities(quantities, trace).items()}
     return Life(
-        f[here], write[here], c[here], explain_quoted(unit, cell)[here], shown,
-        gate.saturated_left(f)[here], gate.saturated_right(f)[here],
-        (opened & squashed.saturated_right(g))[here], (opened & squashed.saturated_left(g))[here],
-        hidden[here], _symbols(given, lengths, sequence), _times(trace, sequence, len(here)),
+        gates["f"], cell.of_unit(cell.write, 0)[here], gates["c"], explain_quoted(unit, cell)[here], shown,
+        codes["forget"] == FORGET.index("reset"), codes["write"] == WRITE.index("increment"),
+        codes["write"] == WRITE.index("decrement"), hidden,
+        _symbols(given, lengths, sequence), _times(trace, sequence, len(here)),
         {name: values[: len(here)] for name, values in known.items()}, units_of(quantities),
     )  # fmt: skip
 
@@ -167,18 +161,15 @@ def require_spans(spans: Span | Sequence[Span], life: Mapping[int, Life]) -> tup
     return chosen
 
 
-def _moved_within(values: Float[np.ndarray, " step"], size: int) -> Float[np.ndarray, " begin"]:
-    """How much values move within each stretch of a size, as a share of the largest; far from 0 counts more."""
-    moved = np.abs(np.diff(values, prepend=values[:1])) * (1 + np.abs(values))
-    total = np.concatenate([[0.0], np.cumsum(moved)])
-    within: np.ndarray = total[size:] - total[: len(total) - size]
-    return within / (float(within.max()) or 1.0)
+def mark_of(symbol: str) -> str:
+    """Give what stands for a symbol below its step: itself, a mark, or the beginning of a word."""
+    return BLANKS.get(symbol) or plain(symbol, WORD)
 
 
 def _symbols(given: Any, lengths: np.ndarray, sequence: int) -> tuple[str, ...] | None:
     if given is None:
         return None
-    return tuple(BLANKS.get(symbol) or plain(symbol, WORD) for symbol in read_tokens(given, lengths)[sequence])
+    return tuple(map(mark_of, read_tokens(given, lengths)[sequence]))
 
 
 def _times(trace: xr.Dataset, sequence: int, steps: int) -> np.ndarray | None:

@@ -28,6 +28,11 @@ def require_picture(path: Path) -> Path:
     path
         Where it is to stand; its ending says how it is written.
 
+    Returns
+    -------
+    Path
+        Where it will stand in fact.
+
     Raises
     ------
     InputError

@@ -26,6 +26,7 @@ from tallycell.plot.sheet import (
     plain,
     sheet,
 )  # fmt: skip
+from tallycell.reading.page import say_r2
 from tallycell.reading.reading import UnitReading
 from tallycell.wording import listed
 
@@ -90,7 +91,8 @@ def plot_unit(
     ['forgets\n1 − f', 'writes\ni g', 'cell c', 'shows\nh']
     """
     wanted = (spans,) if isinstance(spans, Span) else tuple(spans) if spans is not None else (Span(0, 0),)
-    lives = {span.sequence: live(trace, unit, given, quantities, span.sequence) for span in wanted}
+    sequences = dict.fromkeys(span.sequence for span in wanted)
+    lives = {number: live(trace, unit, given, quantities, number) for number in sequences}
     chosen = require_spans(lives[0].liveliest(_followed(unit)) if spans is None else wanted, lives)
     first = lives[chosen[0].sequence]
     rows = ["forgets", "writes", "cell", *(["shows"] if first.shown is not None else [])]
@@ -146,10 +148,9 @@ def _places(life: Life, span: Span) -> np.ndarray:
 
 
 def _draw_forgetting(panel: "Axes", life: Life, at: slice, x: np.ndarray, width: float, *, marked: bool) -> None:
-    forgets, resets, keeps = 1 - life.f[at], life.resets[at], life.keeps[at]
-    leaks = ~resets & ~keeps
-    for which, colour, name in ((leaks | keeps, "#9c9c9c", "leaks"), (resets, "#3a3a3a", "resets")):
-        panel.bar(x[which], forgets[which], width, color=colour, linewidth=0, label=name, gid=name, snap=marked)
+    forgets, resets = 1 - life.f[at], life.resets[at]
+    for which, colour, name in ((~resets, "#9c9c9c", "leaks"), (resets, "#3a3a3a", "resets")):
+        panel.bar(x[which], forgets[which], width, color=colour, linewidth=0, gid=name, snap=marked)
     if marked:
         panel.plot(x[resets], np.full(int(resets.sum()), 0.5), linestyle="none", marker="x", color=PAPER, markersize=4)
     panel.axhline(0, color=SOFT, linewidth=0.6)
@@ -273,7 +274,7 @@ def _name_axes(grid: Any, rows: list[str], life: Life, unit: UnitReading) -> Non
 def _handles(unit: UnitReading, *, with_quantity: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    explains = "" if np.isnan(unit.r2) else f", R² = {unit.r2:.2f}"
+    explains = "" if np.isnan(unit.r2) else f", R² = {say_r2(unit.r2, unit.r2_error)}"
     handles = [
         Line2D([], [], color=BLUE, linewidth=1.8, label="cell c"),
         Line2D([], [], color=VERMILION, linewidth=1.3, linestyle=(0, (4, 2)),

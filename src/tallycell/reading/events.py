@@ -1,5 +1,7 @@
 """What each step does to each cell, in the words of counting."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -70,7 +72,8 @@ def read_events(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Datase
     by_direction = []
     for d in range(trace.sizes[DIRECTION]):
         here = trace.isel({DIRECTION: d})
-        codes = _direction_events(here, activations_of(trace, d), share, trace.attrs["forget_gate"] == "none")
+        arrays = {name: here[name].to_numpy() for name in ("i", "f", "g", "o", "c")}
+        codes = code_events(arrays, activations_of(trace, d), share, always_keeps=trace.attrs["forget_gate"] == "none")
         padding = here["c"].isnull()
         coded = {name: np.where(padding, PADDING, code).astype(np.int8) for name, code in codes.items()}
         by_direction.append(xr.Dataset({name: here["c"].copy(data=code) for name, code in coded.items()}))
@@ -80,11 +83,31 @@ def read_events(trace: xr.Dataset, share: float = SATURATION_SHARE) -> xr.Datase
     return events
 
 
-def _direction_events(here: xr.Dataset, slots: Activations, share: float, always_keeps: bool) -> dict[str, np.ndarray]:
-    i, f, g, o, c = (here[name].to_numpy() for name in ("i", "f", "g", "o", "c"))
+def code_events(
+    gates: Mapping[str, np.ndarray], slots: Activations, share: float = SATURATION_SHARE, *, always_keeps: bool
+) -> dict[str, np.ndarray]:
+    """Code the events of one direction, each by the place of its name in ``FORGET``, ``WRITE`` or ``EXPOSE``.
+
+    Parameters
+    ----------
+    gates
+        i, f, g and c, all of one shape; with o, what is exposed is coded too.
+    slots
+        The activations of the direction.
+    share
+        As for :func:`read_events`.
+    always_keeps
+        Whether the LSTM has no forget gate.
+
+    Returns
+    -------
+    dict
+        ``forget``, ``write`` and, where there is an o, ``expose``.
+    """
+    i, f, g = (gates[name] for name in ("i", "f", "g"))
     open_i, shut_i = slots.gate.saturated_right(i, share), slots.gate.saturated_left(i, share)
     keeps = slots.gate.saturated_right(f, share) | always_keeps
-    return {
+    codes = {
         "forget": np.select([slots.gate.saturated_left(f, share), keeps], [0, 1], 2),
         "write": np.select(
             [
@@ -95,8 +118,8 @@ def _direction_events(here: xr.Dataset, slots: Activations, share: float, always
             [0, 1, 2],
             3,
         ),
-        "expose": exposed(o, c, slots, share),
     }
+    return codes | {"expose": exposed(gates["o"], gates["c"], slots, share)} if "o" in gates else codes
 
 
 def exposed(o: np.ndarray, c: np.ndarray, slots: Activations, share: float = SATURATION_SHARE) -> np.ndarray:

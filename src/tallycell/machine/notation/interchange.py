@@ -1,14 +1,13 @@
 """Counter machines for other programs: JSON, which is read back exactly, and DOT, which Graphviz draws."""
 
 import json
-from collections import defaultdict
 from typing import Any, NoReturn
 
 import numpy as np
 
 from tallycell.errors import FormatError, ParameterError
-from tallycell.machine.counter_machine import FAIL, CounterMachine
-from tallycell.machine.notation.printing import STAY, Rule, program_of, rule_text, saying_text
+from tallycell.machine.counter_machine import CounterMachine
+from tallycell.machine.notation.graph import graph_of
 from tallycell.machine.notation.tokens import written
 from tallycell.wording import one_line, shown
 
@@ -109,26 +108,15 @@ def to_dot(machine: CounterMachine, name: str = "machine") -> str:
     }
     <BLANKLINE>
     """
-    program = program_of(machine)
+    graph = graph_of(machine)
     lines = [f"digraph {_dot_text(written(name))} {{", "  rankdir=LR;", '  start [shape=point, label=""];']
-    edges: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for state, (own, name_) in enumerate(zip(program.own, machine.states, strict=True)):
-        said = [saying_text(machine, saying) for saying in (*program.shared.sayings, *own.sayings)]
-        always = ", peripheries=2" if "accept" in said else ""
-        lines.append(f"  s{state} [shape=ellipse{always}, label={_dot_text(written(name_), *said)}];")
-        for rule in (*program.shared.rules, *own.rules):
-            if rule.target != FAIL:
-                target = state if rule.target == STAY else rule.target
-                edges[state, target].append(_edge_text(machine, rule))
+    for k, (state, said, accepts) in enumerate(zip(graph.states, graph.said, graph.accepts, strict=True)):
+        always = ", peripheries=2" if accepts else ""
+        lines.append(f"  s{k} [shape=ellipse{always}, label={_dot_text(written(state), *said)}];")
     lines.append("  start -> s0;")
-    for (source, target), texts in edges.items():
-        lines.append(f"  s{source} -> s{target} [label={_dot_text(*texts, end='l')}];")
+    for (source, target), rules in graph.edges.items():
+        lines.append(f"  s{source} -> s{target} [label={_dot_text(*rules, end='l')}];")
     return "\n".join([*lines, "}", ""])
-
-
-def _edge_text(machine: CounterMachine, rule: Rule) -> str:
-    symbols, guard, action = rule_text(machine, rule._replace(target=STAY))
-    return "  ".join(part for part in (symbols, guard, "" if action == "hold" else action) if part)
 
 
 def _dot_text(*lines: str, end: str = "n") -> str:
