@@ -3,19 +3,21 @@
 #
 # An LSTM cell is memory that counts. This page builds two small LSTMs whose weights are set by hand, runs them and
 # looks at every gate of every step: first one unit that keeps the depth of brackets, then four that decide whether a
-# string is some a's followed by as many b's. It is a Python file and needs NumPy only; what stands under a cell of code
-# is what it printed.
+# string is some a's followed by as many b's. It is a Python file; what stands under a cell of code is what it printed.
+# Only its pictures need more than tallycell itself: the extra `plot`.
 
 # %%
 import inspect
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
+import tallycell as tc
 from tallycell.equations import lstm_step
-from tallycell.kernels.stack import StackInput, run_stack
-from tallycell.parameters import LSTMParameters
-from tallycell.recogniser import Recogniser
+from tallycell.plot import plot_unit, save_picture
+
+PICTURES = Path(__file__).parent / "pictures"
 
 # %% [markdown]
 # ## One step
@@ -57,40 +59,51 @@ weight_ih = [  # a column for each symbol: ( ) x ; ?
     [YES, NO, 0.0, 0.0, 0.0],  # g: up at (, down at )
     [NO, NO, NO, NO, YES],  # o: show at ?
 ]
-depth_counter = LSTMParameters({"weight_ih_l0": np.array(weight_ih), "weight_hh_l0": np.zeros((4, 1))})
+depth_counter = tc.LSTMParameters({"weight_ih_l0": np.array(weight_ih), "weight_hh_l0": np.zeros((4, 1))})
 print(depth_counter)
 
 
 # %% [markdown]
-# Symbols go in as one-hot vectors, shape (time, sequence, feature). The kernel gives back every gate and both states of
-# every step.
+# Symbols go in as one-hot vectors, shape (time, feature). `record_trace` gives back every gate and both states of every
+# step, as an `xarray.Dataset`.
 
 
 # %%
 def run(parameters, alphabet, text):
-    """All gates and states of one layer reading one text."""
-    one_hot = np.eye(len(alphabet))[[alphabet.index(symbol) for symbol in text]]
-    ((steps,),) = run_stack(parameters, StackInput(one_hot[:, None, :]))
-    return steps
+    """Trace of one text."""
+    return tc.record_trace(parameters, np.eye(len(alphabet))[[alphabet.index(symbol) for symbol in text]])
 
 
-def show(steps, text, unit=0):
+def show(trace, text, unit=0):
     """Print the gates, then the states, of one unit under the text."""
     print("   ", *(f"{symbol:>4}" for symbol in text))
     for name in ("f", "i", "g", "c", "o", "h"):
-        values = getattr(steps, name)[:, 0, unit]
+        values = trace[name].isel(layer=0, direction=0, sequence=0).sel(unit=unit).values
         print(f"{name:>3} ", *(f"{value + 0.0:4.2g}" for value in values.round(2)))
 
 
 text = "(x(x)?)?;((?"
-steps = run(depth_counter, alphabet, text)
-show(steps, text)
+trace = run(depth_counter, alphabet, text)
+show(trace, text)
 
 # %% [markdown]
 # Read it downwards. At each `(` the forget gate keeps (1), the input gate writes (1), the candidate says up (1), and
 # the cell is one higher. At `x` the input gate is 0: hold. At `;` the forget gate is 0: reset. The output gate is 1 at
 # `?` alone, and there h is tanh of the depth: 0.76 for 1, 0.96 for 2, 0 for none. tanh(c) is a sign only roughly, and
 # whoever reads h must allow for 0.76.
+#
+# The same in a picture. `read_units` says in words what the cell does, from its gates alone; a longer text gives it
+# more to go by.
+
+# %%
+longer = "(x(x)?)?;((?x)))(x)?;(((x?)))x()?" * 10
+trace = run(depth_counter, alphabet, longer)
+unit = tc.read_units(trace, longer).units[0]
+print(unit.sentence)
+save_picture(plot_unit(trace, unit, longer), PICTURES / "annotated.png")
+
+# %% [markdown]
+# ![The unit that counts brackets: what each step forgets and writes, its cell, what is shown](pictures/annotated.png)
 #
 # How long does it count right? As long as the number format can: up to 2^53 in float64, 2^24 in float32. The cell
 # against a plain tally, over a text a thousand times as long:
@@ -101,7 +114,7 @@ tally, tallies = 0, []
 for symbol in long_text:
     tally = 0 if symbol == ";" else tally + (symbol == "(") - (symbol == ")")
     tallies.append(tally)
-c = run(depth_counter, alphabet, long_text).c[:, 0, 0]
+c = run(depth_counter, alphabet, long_text).c.values.ravel()
 error = np.abs(c - tallies).max()
 print(f"{len(long_text)} steps, deepest {max(tallies)}, largest error of the cell {error:.0e}")
 assert error < 1e-12
@@ -138,10 +151,10 @@ from_symbol[i] = [[YES, YES], [NO, YES], [4 * NO, YES], [NO, 4 * NO]]
 from_h[i, 2, 0] = 3 * NO
 from_h[i, 3, 1] = 3 * YES
 
-recogniser = Recogniser(
+recogniser = tc.Recogniser(
     alphabet=("a", "b"),
     inputs=np.eye(2),
-    parameters=LSTMParameters({"weight_ih_l0": from_symbol.reshape(16, 2), "weight_hh_l0": from_h.reshape(16, 4)}),
+    parameters=tc.LSTMParameters({"weight_ih_l0": from_symbol.reshape(16, 2), "weight_hh_l0": from_h.reshape(16, 4)}),
     readout_weight=[[-2.0, 1.0, -4.0, -2.0]],
     readout_bias=[-0.5],
     outputs=("accept",),
@@ -154,11 +167,12 @@ recogniser = Recogniser(
 
 # %%
 for text in ("aaabbb", "aabbb"):
-    steps = run(recogniser.parameters, "ab", text)
+    trace = run(recogniser.parameters, "ab", text)
     for unit in range(3):
         print(f"unit {unit}")
-        show(steps, text, unit)
-    print(f"{text} {'accepted' if recogniser.decide(steps.h[-1, 0])[0] else 'rejected'}\n")
+        show(trace, text, unit)
+    h = trace.h.isel(layer=0, direction=0, sequence=0, time=-1).values
+    print(f"{text} {'accepted' if recogniser.decide(h)[0] else 'rejected'}\n")
 
 # %% [markdown]
 # Looking is not proving. All strings of up to 12 symbols, members and others:
@@ -168,8 +182,8 @@ for text in ("aaabbb", "aabbb"):
 def accepts(strings):
     """Decide on strings of one length, all at once."""
     one_hot = np.stack([recogniser.inputs[recogniser.encode(string)] for string in strings], axis=1)
-    ((steps,),) = run_stack(recogniser.parameters, StackInput(one_hot))
-    return recogniser.decide(steps.h[-1])[:, 0]
+    trace = tc.record_trace(recogniser, one_hot, record=tc.Record("h"))
+    return recogniser.decide(trace.h.isel(layer=0, direction=0, time=-1).values)[:, 0]
 
 
 checked = wrong = 0
