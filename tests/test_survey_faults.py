@@ -155,6 +155,33 @@ def test_an_error_of_ours_comes_through_the_cluster_and_what_was_done_is_kept(pl
     require_equal(run_survey(plan, tmp_path / "out", Counts(), do=Cluster(scheduler=address)), undisturbed)
 
 
+def test_a_worker_that_would_compute_other_bits_refuses_to_work(plan, tmp_path, monkeypatch):
+    """The client takes itself for another processor, as its plan says; the worker is a process of its own."""
+    for module in ("identity", "run"):
+        monkeypatch.setattr(f"tallycell.survey.{module}.kernel_here", lambda: "kernel 0")
+    other = survey_plan(plan.opened, [file.path for file in plan.files], Counts(), sizes=Sizes(block=4, steps=50))
+    with pytest.raises(InputError, match=r"this process has kernel .* the plan was made with kernel 0: results would"):
+        run_survey(other, tmp_path / "out", Counts(), do=Cluster(workers=1))
+    assert done_in(tmp_path / "out") == 0
+
+
+def test_two_clients_of_one_scheduler_do_not_get_each_others_receipts(plan, undisturbed, tmp_path, processes):
+    """The second, with a folder of its own, does all of the same plan while tasks of the first are in flight."""
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    processes += [scheduler(port, tmp_path), worker(address, tmp_path)]
+    seconds = []
+
+    def do(orders):
+        for receipt in Cluster(scheduler=address)(orders):
+            if not seconds:
+                seconds.append(run_survey(plan, tmp_path / "second", Counts(), do=Cluster(scheduler=address)))
+            yield receipt
+
+    require_equal(run_survey(plan, tmp_path / "first", Counts(), do=do), undisturbed)
+    require_equal(seconds[0], undisturbed)
+
+
 def test_a_scheduler_that_does_not_answer_is_named(plan, tmp_path):
     told = []
     do = Cluster(scheduler=f"tcp://127.0.0.1:{free_port()}", told=told.append, patience=0.5)

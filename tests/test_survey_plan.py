@@ -1,6 +1,8 @@
 """A plan says all that is computed, before anything is: each step once, in blocks and tasks that never change."""
 
 import json
+import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from tallycell.opening import Vocabulary
 from tallycell.survey.corpus import _cut_near, find_files, open_corpus
 from tallycell.survey.plan import CorpusFile, Opened, Plan
 from tallycell.survey.run import Sizes, survey_plan
+from tallycell.survey.store import Store
 
 
 def files_of(*lengths, sequences=1):
@@ -113,12 +116,13 @@ def test_sizes_below_one_are_refused():
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_corpus_is_its_files_in_order_of_their_names(tmp_path):
-    for name in ("b/2.txt", "b/1.txt", "a.py", ".hidden", ".git/x"):
+def test_a_corpus_is_its_files_in_the_order_of_their_paths(tmp_path):
+    for name in ("c.txt", "b/2.txt", "b/1.txt", "a.py", ".hidden", ".git/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     kind, files = find_files([tmp_path])
-    assert (kind, [str(file.relative_to(tmp_path)) for file in files]) == ("text", ["a.py", "b/1.txt", "b/2.txt"])
+    expected = ["a.py", "b/1.txt", "b/2.txt", "c.txt"]
+    assert (kind, [str(file.relative_to(tmp_path)) for file in files]) == ("text", expected)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +151,9 @@ def test_the_pieces_of_a_text_are_the_whole_text_wherever_it_is_cut(tmp_path, st
     plan = survey_plan(Opened(str(model)), [tmp_path / "x.txt"], Counts(), sizes=Sizes(4, steps, 100))
     corpus = open_corpus(plan.opened, "text")
     pieces = [corpus.piece(plan, number) for number in range(len(plan.lengths))]
-    read = "".join("".join(piece.tokens) for piece in pieces if piece is not None)
+    read = "".join("".join(piece.given.tokens) for piece in pieces if piece.given is not None)
     assert read == text.replace("\r\n", "\n") == "".join(tc.open_text(tc.load(model), tmp_path / "x.txt").tokens)
+    assert sum(piece.symbols for piece in pieces) == len(read)
 
 
 def test_words_are_not_cut_unless_one_is_longer_than_a_page(tmp_path):
@@ -160,7 +165,49 @@ def test_words_are_not_cut_unless_one_is_longer_than_a_page(tmp_path):
     assert cuts[5] == 8
     assert content[: cuts[9]].endswith(b"three ")
     assert cuts[20] == 20
+    assert set(cuts[-900:]) == {len(content) - 3, len(content)}
     assert cuts == sorted(cuts)
+
+
+@pytest.mark.parametrize("content", [b"one two\nthree the end", b"one two\nthree the end\n", b"one two \r\nthree\r\n"])
+def test_each_word_stands_whole_in_one_piece_to_the_end_of_the_file(tmp_path, content):
+    (tmp_path / "x.txt").write_bytes(content)
+    with (tmp_path / "x.txt").open("rb") as file:
+        cuts = sorted({_cut_near(file, place, len(content), True) for place in range(len(content) + 1)})
+    pieces = [content[begin:end] for begin, end in pairwise(cuts)]
+    assert b"".join(pieces) == content
+    assert [word for piece in pieces for word in piece.split()] == content.split()
+    assert not any(piece.startswith(b"\n") for piece in pieces)  # the end of a line is one symbol
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfabab", b"ab\r\nab\r\n", b"abab"])
+def test_a_text_that_open_text_reads_is_looked_at_without_an_error(tmp_path, content, monkeypatch):
+    """A byte order mark and the ends of lines, one of which lies across the end of the sample."""
+    model = save_recogniser(tmp_path / "m.safetensors", alphabet=("a", "b", "\n"), unknown=None)
+    (tmp_path / "x.txt").write_bytes(content)
+    tokens = tc.open_text(tc.load(model), tmp_path / "x.txt").tokens
+    monkeypatch.setattr("tallycell.survey.corpus.SAMPLE", 3)
+    plan = survey_plan(Opened(str(model)), [tmp_path / "x.txt"], Counts(), sizes=Sizes(2, 3))
+    corpus = open_corpus(plan.opened, "text")
+    pieces = [corpus.piece(plan, number).given for number in range(len(plan.lengths))]
+    assert [token for piece in pieces if piece is not None for token in piece.tokens] == tokens
+
+
+def test_a_file_whose_name_is_not_utf_8_is_planned_and_read(tmp_path):
+    model = save_recogniser(tmp_path / "m.safetensors")
+    folder = write_texts(tmp_path / "texts", 3)
+    strange = folder / os.fsdecode(b"\xff.txt")
+    try:
+        strange.write_text("ab" * 40)
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    plan = survey_plan(Opened(str(model)), [folder], Counts(), sizes=Sizes(2, 50))
+    assert Plan.from_json(plan.to_json()) == plan
+    Store(tmp_path / "out").begin(plan)
+    assert Store(tmp_path / "out").plan().files[-1].path == str(strange)
+    strange.write_bytes(b"\xff")
+    plan = survey_plan(Opened(str(model)), [folder], Counts(), sizes=Sizes(2, 50), keep_going=True)
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize(

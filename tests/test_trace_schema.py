@@ -102,7 +102,7 @@ FAULTS = [
     (lambda: make_trace().assign_coords(direction=["left", "right"]),
      r"coordinate direction has the values \['left', 'right'\]; expected forward and reverse"),
     (lambda: make_trace(directions=1).assign_coords(direction=["reverse"]), "activations for 1 directions, .* got 1"),
-    (lambda: with_value("length", 0, sequence=1), r"variable length has the values \[5, 0, 4\]; expected at least 1"),
+    (lambda: with_value("length", -1, sequence=1), r"variable length has the values \[5, -1, 4\]; expected at least 0"),
     (lambda: with_value("o", 1.001, layer=0, direction="reverse", sequence=2, time=3, unit=1),
      "variable o is 1.001 at layer 0, direction reverse, sequence 2, time 3, unit 1, outside its range from 0 to 1"),
     (lambda: with_value("g", -2, sequence=0, time=0), "variable g is -2 at .*, outside its range from -1 to 1"),

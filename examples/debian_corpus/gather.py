@@ -1,11 +1,12 @@
-"""Gather a corpus of a given size from the text files of a Debian system: documentation, headers, scripts, data.
+"""Gather a corpus of a given size from the text files of a Debian system: documentation, headers, Perl, Python.
 
     python examples/debian_corpus/gather.py corpus --characters 100000000
     tallycell survey MODEL corpus --out survey --workers 2
 
-Each file of the system is looked at in the order of its path: what is UTF-8 and mostly printable ASCII is a text,
-``.gz`` unpacked. Texts are written one behind the other into files of a million characters or more;
-``FOLDER-files.csv`` lists what is in each. The corpus is the same wherever the same packages are installed.
+Only folders that packages fill are looked into: no settings, nothing of a user. A file that is UTF-8 and mostly
+printable ASCII is a text, ``.gz`` unpacked, each content once. Files are taken in the order of the hashes of their
+paths, so a part of them is a sample of all; they are written one behind the other into files of a million characters
+or more. ``FOLDER-files.csv`` lists what is in each. The corpus is the same wherever the same packages are installed.
 """
 
 import argparse
@@ -16,25 +17,29 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-FOLDERS = ("/usr/share/doc", "/usr/share/common-licenses", "/usr/include", "/usr/lib", "/usr/share", "/etc")
+FOLDERS = ("doc", "common-licenses", "dict", "perl", "perl5", "tcltk", "vim")  # of /usr/share
+PLACES = (*(f"/usr/share/{name}" for name in FOLDERS), "/usr/include", "/usr/lib/python3")
 A_FILE = 1_000_000  # characters of one file of the corpus
-LARGEST = 5_000_000  # bytes of one file of the system: what is larger is a table
+LARGEST = 1_000_000  # characters of one file of the system: what is larger is a table or a log
 LEAST_ASCII = 0.95  # share of its characters that a text must have in printable ASCII
 PRINTABLE = {*range(32, 127), 9, 10, 13}
 
 
-def texts(folders: tuple[str, ...] = FOLDERS) -> Iterator[tuple[Path, str]]:
-    """Every text of some folders by path, each content once."""
+def texts(places: tuple[str, ...] = PLACES) -> Iterator[tuple[Path, str]]:
+    """Every text below some folders by the hash of its path, each content once."""
     seen: set[bytes] = set()
-    for folder in map(Path, folders):
-        for path in sorted(folder.rglob("*")):
-            text = read(path)
-            if text is None:
-                continue
-            digest = hashlib.sha256(text.encode()).digest()
-            if digest not in seen:
-                seen.add(digest)
-                yield path, text
+    for path in sorted((path for place in places for path in Path(place).rglob("*")), key=hash_of):
+        text = read(path)
+        if text is None:
+            continue
+        digest = hash_of(text)
+        if digest not in seen:
+            seen.add(digest)
+            yield path, text
+
+
+def hash_of(value: object) -> bytes:
+    return hashlib.sha256(str(value).encode("utf-8", "surrogateescape")).digest()
 
 
 def read(path: Path) -> str | None:
@@ -42,14 +47,14 @@ def read(path: Path) -> str | None:
     try:
         if path.is_symlink() or not path.is_file() or not 0 < path.stat().st_size <= LARGEST:
             return None
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST + 1)
         text = content.decode("utf-8").replace("\r\n", "\n")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error):
         return None
     printable = sum(map(content.count, (bytes([code]) for code in PRINTABLE)))
-    return text if text and printable >= LEAST_ASCII * len(content) else None
+    is_text = text and len(content) <= LARGEST and b"\0" not in content
+    return text if is_text and printable >= LEAST_ASCII * len(content) else None
 
 
 def main() -> None:
@@ -60,19 +65,22 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     listed: list[tuple[str, str, int]] = []
-    left, waiting, size, number = arguments.characters, [], 0, 0
+    left, waiting, number = arguments.characters, [], 0
+
+    def write() -> None:
+        (arguments.folder / f"{number:05d}.txt").write_text("".join(waiting), encoding="utf-8")
+
     for path, text in texts():
-        text = text[:left]
-        waiting.append(text)
-        size, left = size + len(text), left - len(text)
-        listed.append((f"{number:05d}.txt", str(path), len(text)))
-        if size >= A_FILE or not left:
-            (arguments.folder / f"{number:05d}.txt").write_text("".join(waiting), encoding="utf-8")
-            waiting, size, number = [], 0, number + 1
+        waiting.append(text[:left])
+        left -= len(waiting[-1])
+        listed.append((f"{number:05d}.txt", str(path), len(waiting[-1])))
         if not left:
             break
+        if sum(map(len, waiting)) >= A_FILE:
+            write()
+            waiting, number = [], number + 1
     if waiting:
-        (arguments.folder / f"{number:05d}.txt").write_text("".join(waiting), encoding="utf-8")
+        write()
     with arguments.folder.with_name(f"{arguments.folder.name}-files.csv").open(
         "w", newline="", encoding="utf-8"
     ) as file:

@@ -31,6 +31,12 @@ class Working:
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="pass over what cannot be read, and list it with the reading")
     ] = False
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep", metavar="NAMES", help="keep the values of these at every step as well, such as c,f (Zarr stores)"
+        ),
+    ] = None
     steps: Annotated[
         int,
         typer.Option("--steps", metavar="N", min=1, help="cut longer sequences at so many steps (of a text, bytes)"),
@@ -91,15 +97,18 @@ def survey(
     from tallycell.cli import report, survey_view
     from tallycell.survey import Cluster, Sizes, run_survey, survey_plan
     from tallycell.survey.local import one_by_one
+    from tallycell.survey.run import require_out
     from tallycell.survey.units import Units, read_total
 
     require_files(model, Source(vocab=opened_as.vocab, scale=opened_as.scale))
     alone = working.workers is None and working.scheduler is None
     do = one_by_one if alone else Cluster(working.workers, working.scheduler, told=_tell)
+    require_out(out, corpus)
     opened = opened_as.for_model(model, opening)
     with progress() as advance:
         plan = survey_plan(
-            opened, corpus, Units(), sizes=Sizes(working.block, working.steps), keep_going=working.keep_going,
+            opened, corpus, Units(), sizes=Sizes(working.block, working.steps),
+            keep=() if working.keep is None else tuple(working.keep.split(",")), keep_going=working.keep_going,
             progress=lambda done, total: advance("looking at the corpus", (done, total)),
         )  # fmt: skip
         _tell(survey_view.say_plan(plan))

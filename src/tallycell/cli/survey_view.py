@@ -17,7 +17,8 @@ from tallycell.memory import say_bytes
 from tallycell.reading import Reading
 from tallycell.reading.page import UNICODE, text_of
 from tallycell.survey import Plan, Standing, Total
-from tallycell.survey.corpus import TEXT, open_corpus
+from tallycell.survey.corpus import TEXT
+from tallycell.survey.tasks import open_for
 from tallycell.wording import MOST_LISTED, shown
 
 READING, DATA = "reading.txt", "reading.json"
@@ -25,12 +26,11 @@ READING, DATA = "reading.txt", "reading.json"
 
 def say_plan(plan: Plan) -> str:
     """Say what there is to do."""
-    kind = "text" if plan.files[0].kind == TEXT else "table"
-    unit = "bytes" if kind == "text" else "steps"
+    unit = "bytes" if plan.kind == TEXT else "steps"
     count = len(plan.files)
     return (
-        f"{count:,} {kind}{'' if count == 1 else 's'}, {int(plan.lengths.sum()):,} {unit} in {len(plan.lengths):,} "
-        f"sequences; {plan.tasks:,} tasks of {plan.block} sequences a block"
+        f"{count:,} {plan.kind}{'' if count == 1 else 's'}, {int(plan.lengths.sum()):,} {unit} in "
+        f"{len(plan.lengths):,} sequences; {plan.tasks:,} tasks of {plan.block} sequences a block"
     )
 
 
@@ -80,21 +80,22 @@ class Watch:
 def subject_of(total: Total) -> Subject:
     """Give the model and what it read, as the page of a reading has them."""
     plan, counted = total.plan, total.counted
-    corpus = open_corpus(plan.opened, plan.files[0].kind)
+    corpus = open_for(plan)
+    unknown = None if corpus.reader is None else counted.unknown / max(counted.symbols, 1)
     steps = f"{counted.steps:,} steps in {counted.sequences:,} sequences of at most {plan.steps:,}"
-    if corpus.reader is not None:
-        steps += f", {counted.unknown / max(counted.steps, 1):.1%} of them unknown"
+    if unknown is not None:
+        steps += f", {unknown:.1%} of {'the text are unknown and left out' if corpus.leaves_out else 'them unknown'}"
     notes = (
-        f"levels were fitted on {int(plan.lengths[plan.fitted].sum()):,} of them, and all others tested",
+        f"levels were fitted on {int(total.fitted['steps'].sum()):,} of the steps, and all others tested",
         *_say_left_out("file", "passed over", plan.passed_over),
         *_say_left_out("sequence", "left out", counted.left_out),
     )
-    first, count = Path(plan.files[0].path).name, len(plan.files)
+    first, count = shown(Path(plan.files[0].path).name), len(plan.files)
     name = first if count == 1 else f"{first} and {count - 1:,} more"
     given = Input(
         np.zeros((1, corpus.model[corpus.path].input_size)), name, steps, tokens=None if corpus.reader is None else [],
         lstm=plan.opened.lstm, reverse=corpus.model.places[corpus.path].reverse,
-        unknown_share=None if corpus.reader is None else counted.unknown / max(counted.steps, 1), notes=notes,
+        unknown_share=unknown, notes=notes,
     )  # fmt: skip
     return Subject(corpus.model, Path(plan.opened.model).name, given)
 

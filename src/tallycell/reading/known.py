@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from tallycell.input import Input
+from tallycell.names import SEQUENCE
 from tallycell.reading.alignment import align_quantities, units_of
 from tallycell.reading.cells import order_of_reading
 from tallycell.reading.clock import Clock, clock_of
@@ -83,6 +84,8 @@ def read_known(trace: xr.Dataset, tokens: Any, quantities: Any, vocabulary: Sequ
             trace = trace.drop_vars("x", errors="ignore")
         tokens = tokens.tokens
     trace = whole(trace)
+    if "length" in trace and not trace["length"].all():  # of a survey that could not read them
+        trace = trace.isel({SEQUENCE: trace["length"].to_numpy() > 0})
     lengths = trace["length"].to_numpy() if "length" in trace else np.zeros(0, int)
     by_sequence = None if tokens is None else read_tokens(tokens, lengths, vocabulary)
     return Known(trace, by_sequence, align_quantities(quantities, trace), units_of(quantities), step_seconds)

@@ -1,19 +1,19 @@
 """One block of a corpus: its sequences side by side, recorded, measured. Nothing here knows who computes it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
 
-from tallycell.errors import FormatError, InputError
+from tallycell.errors import InputError
 from tallycell.input import Input
+from tallycell.memory import require_memory
 from tallycell.names import SEQUENCE
 from tallycell.opening.padding import pad_tables
-from tallycell.survey.corpus import Corpus, named
+from tallycell.survey.corpus import Corpus, UnreadableError, named
 from tallycell.survey.plan import Plan
 from tallycell.trace import Record, record_trace
 
@@ -53,11 +53,14 @@ class Recorded:
         What was read.
     symbols
         All that the model knows, of which ``given`` may hold some; None where no symbols are read.
+    rows
+        Which of the sequences that were asked for these are.
     """
 
     trace: xr.Dataset
     given: Input
     symbols: tuple[str, ...] | None = None
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,28 +69,33 @@ class Counted:
 
     Attributes
     ----------
-    sequences, steps, unknown
-        Numbers of them; unknown are the steps at which a text had nothing that the model knows.
+    sequences, steps
+        Numbers of them.
+    symbols, unknown
+        Symbols that texts were cut into, and those of them that the model does not know: read as the one that stands
+        for all others, or left out.
     left_out
         Sequences that could not be read, as (place, reason).
     """
 
     sequences: int = 0
     steps: int = 0
+    symbols: int = 0
     unknown: int = 0
     left_out: tuple[tuple[str, str], ...] = ()
 
     def __add__(self, other: "Counted") -> "Counted":
         return Counted(
-            self.sequences + other.sequences, self.steps + other.steps, self.unknown + other.unknown,
-            self.left_out + other.left_out,
+            self.sequences + other.sequences, self.steps + other.steps, self.symbols + other.symbols,
+            self.unknown + other.unknown, self.left_out + other.left_out,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Summed:
-    """The sums of some blocks, and what was read for them; None where nothing could be read."""
+    """What was recorded of a block, its sums, and what was read for them; None where nothing could be read."""
 
+    recorded: Recorded | None = None
     arrays: Arrays | None = None
     counted: Counted = field(default_factory=Counted)
 
@@ -118,7 +126,7 @@ def survey_block(
     recorded, counted = record_sequences(
         plan, corpus, plan.block_of(number).tolist(), width=plan.block, keep_going=keep_going
     )  # fmt: skip
-    return Summed(None if recorded is None else measure.sum(recorded, levels, tested=True), counted)
+    return Summed(recorded, None if recorded is None else measure.sum(recorded, levels, tested=True), counted)
 
 
 def record_sequences(
@@ -135,34 +143,40 @@ def record_sequences(
     width
         Sequences of the batch; it is filled up with steps that are not looked at, since bits depend on the width.
     keep_going
-        Whether what cannot be read is left out and listed.
+        Whether what cannot be read is left out and listed. A fault of the machine (no memory, a disk that is gone) or
+        a file that has changed is not: tried again, the sequence may be read.
     """
     pieces: list[Input] = []
+    rows: list[int] = []
     left_out: list[tuple[str, str]] = []
-    for sequence in sequences:
-        read = _or_reason(partial(corpus.piece, plan, sequence), keep_going)
-        if isinstance(read, str):
-            left_out.append((named(*plan.place_of(sequence)), read))
-        elif read is not None:
-            pieces.append(read)
+    symbols = unknown = 0
+    for row, sequence in enumerate(sequences):
+        try:
+            piece = corpus.piece(plan, sequence)
+        except UnreadableError as error:
+            if not keep_going:
+                raise
+            left_out.append((named(*plan.place_of(sequence)), str(error)))
+            continue
+        symbols, unknown = symbols + piece.symbols, unknown + piece.unknown
+        if piece.given is not None:
+            pieces.append(piece.given)
+            rows.append(row)
     if not pieces:
-        return None, Counted(left_out=tuple(left_out))
-    recorded = _or_reason(partial(_record, corpus, pieces, width), keep_going)
-    if isinstance(recorded, str):  # states that overflow: which sequence made them is not known
-        first, last = (named(*plan.place_of(sequences[k])) for k in (0, -1))
-        return None, Counted(left_out=(*left_out, (f"{first} to {last}", recorded)))
-    lengths = recorded.trace["length"].to_numpy()
-    unknown = sum(round((one.unknown_share or 0.0) * len(one.x)) for one in pieces)
-    return recorded, Counted(len(pieces), int(lengths.sum()), unknown, tuple(left_out))
-
-
-def _or_reason(read: Callable[[], Any], keep_going: bool) -> Any:
+        return None, Counted(symbols=symbols, unknown=unknown, left_out=tuple(left_out))
+    longest, features = max(len(piece.x) for piece in pieces), pieces[0].x.shape[-1]
+    # Asked here, as what is refused below is left out.
+    require_memory(8 * longest * width * features, f"recording {width:,} sequences")
     try:
-        return read()
-    except (InputError, FormatError) as error:
+        recorded = _record(corpus, pieces, width)
+    except InputError as error:  # tables that do not go together; states that overflow, which sequence's is not known
         if not keep_going:
             raise
-        return str(error)
+        first, last = (named(*plan.place_of(sequences[k])) for k in (0, -1))
+        return None, Counted(left_out=(*left_out, (f"{first} to {last}", str(error))))
+    lengths = recorded.trace["length"].to_numpy()
+    counted = Counted(len(pieces), int(lengths.sum()), symbols, unknown, tuple(left_out))
+    return replace(recorded, rows=tuple(rows)), counted
 
 
 def _record(corpus: Corpus, pieces: list[Input], width: int) -> Recorded:

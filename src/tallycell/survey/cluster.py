@@ -52,6 +52,8 @@ class Cluster:
     ------
     InputError
         If both or none of the two are given, or the number of workers is not positive.
+    MissingExtraError
+        If distributed is not installed.
 
     Examples
     --------
@@ -70,6 +72,10 @@ class Cluster:
             raise InputError("got both workers and a scheduler, or neither; give one of the two")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"got {self.workers} workers; expected at least 1")
+        try:
+            import distributed  # noqa: F401
+        except ImportError:
+            raise MissingExtraError("distributed", "survey") from None
 
     def __call__(self, orders: Sequence[Order]) -> Iterator[Receipt]:
         """Do tasks in any order, and give the receipt of each.
@@ -79,14 +85,7 @@ class Cluster:
         InputError, FormatError
             As :func:`~tallycell.survey.tasks.fill`; InputError also if the scheduler does not answer for long, or a
             task ends every worker that it is given to.
-        MissingExtraError
-            If distributed is not installed.
         """
-        try:
-            import distributed  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("distributed", "survey") from None
-
         waiting = {order.task: order for order in orders}
         failures: Counter[int] = Counter()
         while waiting:
@@ -170,9 +169,8 @@ def _results(client: "Client", orders: Sequence[Order], failures: Counter[int]) 
         room = AT_ONCE * max(1, _or_lost(lambda: len(client.nthreads()))) - len(flying)
         for _ in range(min(room, len(waiting))):
             order = waiting.popleft()
-            # Named after the attempt, as a scheduler gives the old error for the old name.
-            key = f"tallycell-{order.plan[:12]}-{order.task:06d}-{failures[order.task]}"
-            flying[_or_lost(partial(client.submit, fill, order, key=key, pure=False))] = order
+            # Not pure: a scheduler would give an old error again, or what another folder's task gave.
+            flying[_or_lost(partial(client.submit, fill, order, pure=False))] = order
         _or_lost(partial(_wait, client, list(flying)))
         for future in [one for one in flying if one.status != "pending"]:
             order = flying.pop(future)

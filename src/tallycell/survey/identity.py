@@ -1,21 +1,25 @@
-"""What a result depends on besides the corpus: the weights, the compiled code, the processor, the threads."""
+"""What a result depends on besides the corpus: weights, versions, compiled code, the processor, the threads."""
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tallycell.activations import Activation
 from tallycell.errors import InputError
 from tallycell.kernels import cpu
 from tallycell.loaders import LoadedModel
 from tallycell.opening import Vocabulary
 
 THREADS = "TALLYCELL_NUM_THREADS"
+_turn = threading.RLock()  # the number of threads is the process's, so only one thread of it may set it
 
 
 def weights_of(model: LoadedModel) -> str:
@@ -47,10 +51,10 @@ def symbols_of(symbols: Vocabulary) -> str:
 
 @cache
 def kernel_here() -> str:
-    """Say what the bits of a result depend on in this process: the compiled kernel, the libraries, the processor.
+    """Say what the bits of a result depend on in this process: the code, the libraries, the processor.
 
-    Two processes that say the same compute the same bits. A processor with other instructions rounds otherwise, by
-    about 1e-6 in a state, so it counts.
+    Two processes that say the same compute the same bits. A processor with other instructions rounds otherwise, so it
+    counts.
 
     Examples
     --------
@@ -60,11 +64,18 @@ def kernel_here() -> str:
     import llvmlite.binding as llvm
     import numba
 
+    import tallycell
     from tallycell.kernels.cpu.compiling import fingerprint
 
     lanes = cpu.host_format("float32").lanes
-    libraries = f"numpy {np.__version__}, numba {numba.__version__}"
-    return f"kernel {fingerprint()}, {libraries}, processor {llvm.get_host_cpu_name()} with {lanes} lanes"
+    code = f"kernel {fingerprint()}, reading {sources_of(Path(tallycell.__file__).with_name('reading'))}"
+    versions = f"tallycell {tallycell.__version__}, numpy {np.__version__}, numba {numba.__version__}"
+    return f"{code}, {versions}, processor {llvm.get_host_cpu_name()} with {lanes} lanes"
+
+
+def sources_of(folder: Path) -> str:
+    """Hash the modules of a folder, by name."""
+    return _hashed({source.name: source.read_bytes() for source in folder.glob("*.py")})[:12]
 
 
 def require_kernel(wanted: str) -> None:
@@ -84,18 +95,21 @@ def require_kernel(wanted: str) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread: with more, sums are added in another order, and bits differ."""
+    """Compute with one thread: with more, sums are added in another order, and bits differ.
+
+    Other threads of the process that ask for the same wait for their turn.
+    """
     from threadpoolctl import threadpool_limits
 
-    before = os.environ.get(THREADS)
-    with ExitStack() as stack:
-        stack.enter_context(threadpool_limits(1))
+    with _turn, threadpool_limits(1):
+        before = os.environ.get(THREADS)
         os.environ[THREADS] = "1"
         try:
             yield
         finally:
-            os.environ.pop(THREADS)
-            if before is not None:
+            if before is None:
+                os.environ.pop(THREADS, None)
+            else:
                 os.environ[THREADS] = before
 
 
@@ -118,7 +132,10 @@ def _feed(digest: Any, value: object) -> None:
         digest.update(f"array {value.dtype.str} {value.shape};".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     elif is_dataclass(value) and not isinstance(value, type):
-        _feed(digest, {one.name: getattr(value, one.name) for one in fields(value)})
+        known = {one.name: getattr(value, one.name) for one in fields(value)}
+        if isinstance(value, Activation) and not _is_ours(value):
+            known |= {"value": value.fingerprint, "derivative": value.fingerprint}
+        _feed(digest, known)
     elif isinstance(value, list | tuple):
         digest.update(f"sequence {len(value)};".encode())
         for one in value:
@@ -134,3 +151,9 @@ def _feed(digest: Any, value: object) -> None:
     else:
         text = repr(value).encode()
         digest.update(f"{type(value).__name__} {len(text)};".encode() + text)
+
+
+def _is_ours(one: Activation) -> bool:
+    """Whether both functions are those of tallycell and NumPy, which the kernel's hash and their versions tell."""
+    modules = (str(getattr(function, "__module__", "")) for function in (one.value, one.derivative))
+    return all(module.partition(".")[0] in ("tallycell", "numpy") for module in modules)

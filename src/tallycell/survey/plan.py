@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from tallycell.errors import FormatError, InputError
-from tallycell.wording import one_line, quoted, shown
+from tallycell.names import STEP_VARIABLES
+from tallycell.wording import listed, one_line, quoted, shown
 
 BLOCK = 64  # sequences that are recorded together
 STEPS = 1_000  # of a sequence: what is longer is cut
@@ -85,11 +86,14 @@ class Plan:
         The corpus, in order.
     passed_over
         Paths that could not be read, each with the reason; only where that was allowed.
+    keep
+        Gates and states whose values at every step are kept as well: any of ``i f g o c h``.
 
     Raises
     ------
     InputError
-        If a size is not positive, or there are not two sequences: one to fit levels on, one to test them on.
+        If a size is not positive, something else is to be kept, or there are not two sequences: one to fit levels on,
+        one to test them on.
 
     Examples
     --------
@@ -112,9 +116,12 @@ class Plan:
     passed_over: tuple[tuple[str, str], ...] = ()
     block: int = BLOCK
     steps: int = STEPS
-    task: int = field(default=TASK)
+    task: int = TASK
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if unknown := [name for name in self.keep if name not in STEP_VARIABLES]:
+            raise InputError(f"cannot keep {listed(unknown)}; known are {listed(STEP_VARIABLES)}")
         for name in ("block", "steps", "task"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {quoted(getattr(self, name))}; expected a positive whole number")
@@ -124,6 +131,11 @@ class Plan:
                 f"the corpus is {count} steps; a survey fits on some sequences and tests on others, so it needs two at "
                 "least: give more, cut them shorter (--steps), or use tallycell read"
             )
+
+    @property
+    def kind(self) -> str:
+        """Of all files: ``"text"`` or ``"table"``."""
+        return self.files[0].kind
 
     # ---- sequences --------------------------------------------------------------------------------------------------
 
@@ -202,7 +214,7 @@ class Plan:
         return hashlib.sha256(self._written().encode()).hexdigest()
 
     def _written(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     def to_json(self) -> str:
         """Write the plan, one way only."""
@@ -223,6 +235,7 @@ class Plan:
             values["opened"] = Opened(**values["opened"])
             values["files"] = tuple(CorpusFile(**one) for one in values["files"])
             values["passed_over"] = tuple((path, reason) for path, reason in values["passed_over"])
+            values["keep"] = tuple(values["keep"])
             plan = cls(**values)
             if held["fingerprint"] != plan.fingerprint:
                 raise ValueError("its fingerprint is another")

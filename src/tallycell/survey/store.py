@@ -24,12 +24,12 @@ from tallycell.files import read_text, replacing, require_folder
 from tallycell.memory import say_bytes
 from tallycell.survey.blocks import Arrays, Counted
 from tallycell.survey.plan import Plan
-from tallycell.wording import shown
+from tallycell.wording import one_line, shown
 
 PLAN, LOCK, SUMS = "plan.json", "lock", "sums"
 LEVELS, FITTED = "levels", "fitted"
 SPARE = 1.1  # times what will be written that must be free
-RECEIPT = 4096  # bytes that a small file takes of a disk
+SMALLEST = 4096  # bytes that a file takes of a disk, however small
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Receipt:
         Its name: ``"levels"``, ``"fitted"`` or the number of a task.
     plan
         Fingerprint of the plan.
-    sha256, size
+    sha256
         Of the file of arrays.
     counted
         What was read.
@@ -51,7 +51,6 @@ class Receipt:
     work: str
     plan: str
     sha256: str
-    size: int
     counted: Counted
 
     def to_json(self) -> str:
@@ -93,7 +92,9 @@ class Store:
         Raises
         ------
         InputError
-            If the folder cannot be written, holds something else, or another plan; the text names the difference.
+            If the folder cannot be written, or holds another plan; the text names the first difference.
+        FormatError
+            If the plan in it was changed.
         """
         _make(self.folder / SUMS)
         require_folder(self.folder, self.folder)
@@ -135,7 +136,7 @@ class Store:
             If they cannot be written: a full disk, a folder that is gone.
         """
         content = _packed(arrays)
-        receipt = Receipt(work, plan.fingerprint, hashlib.sha256(content).hexdigest(), len(content), counted)
+        receipt = Receipt(work, plan.fingerprint, hashlib.sha256(content).hexdigest(), counted)
         with replacing(self._arrays(work)) as part:
             part.write_bytes(content)
         with replacing(self._receipt(work)) as part:
@@ -179,32 +180,25 @@ class Store:
 
     # ---- room and rights --------------------------------------------------------------------------------------------
 
-    def require_room(self, files: int, size: int) -> int:
+    def require_room(self, tasks: int, needed: int) -> None:
         """Refuse a disk that will not hold the rest of the results.
 
         Parameters
         ----------
-        files, size
-            Files of sums that are still to be written, and the bytes of one.
-
-        Returns
-        -------
-        int
-            Bytes that they take.
+        tasks, needed
+            Tasks that are still to be done, and the bytes that their sums take.
 
         Raises
         ------
         InputError
             If there is not so much room.
         """
-        needed = files * (size + 2 * RECEIPT)
         free = shutil.disk_usage(self.folder).free
         if free < SPARE * needed:
             raise InputError(
-                f"the sums of {files:,} tasks take up to {say_bytes(needed)}, and the disk of {self.folder} has "
+                f"the sums of {tasks:,} tasks take up to {say_bytes(needed)}, and the disk of {self.folder} has "
                 f"{say_bytes(free)} left; make room, or give a folder on another disk"
             )
-        return needed
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -213,7 +207,7 @@ class Store:
         Raises
         ------
         InputError
-            If another holds it; the text says who.
+            If another holds it; the text says who. If the file system does not lock, or the folder takes no file.
         """
         try:
             import fcntl
@@ -221,10 +215,13 @@ class Store:
             yield
             return
         _make(self.folder)
-        with (self.folder / LOCK).open("a+", encoding="utf-8") as file:
+        with self._errors_of_locking():
+            lock = (self.folder / LOCK).open("a+", encoding="utf-8", errors="replace")
+        with lock as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                with self._errors_of_locking():
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 file.seek(0)
                 by = shown(file.read().strip()) or "another process"
                 raise InputError(
@@ -234,6 +231,16 @@ class Store:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
             yield
+
+    @contextmanager
+    def _errors_of_locking(self) -> Iterator[None]:
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            said = error.strerror or one_line(error)
+            raise InputError(f"cannot lock {self.folder}: {said}; give a folder on another file system") from None
 
 
 def _make(folder: Path) -> None:

@@ -2,29 +2,31 @@
 
 from dataclasses import dataclass, replace
 
-from tallycell.reading import Reading, read_units
+from tallycell.reading import Reading
+from tallycell.reading.known import read_known
 from tallycell.reading.levels import Levels, fit_levels
+from tallycell.reading.nothing_learned import read_nothing_learned
 from tallycell.reading.sums import UnitSums, sum_block
-from tallycell.reading.units import read_sums
+from tallycell.reading.units import read_roles, read_sums
 from tallycell.survey.blocks import Arrays, Recorded, record_sequences
-from tallycell.survey.corpus import open_corpus
-from tallycell.survey.identity import one_thread, prepare_kernel
+from tallycell.survey.identity import one_thread
 from tallycell.survey.run import Total
+from tallycell.survey.tasks import open_for
 
 MOST_SYMBOLS = 1_000  # of a vocabulary that are all counted; of a larger one those that the fitted sequences hold
 
 
 @dataclass(frozen=True)
 class Units:
-    """What :func:`tallycell.read_units` makes its reading of, block by block.
+    """What :func:`tallycell.read_units` makes its reading of, block by block."""
 
-    Attributes
-    ----------
-    name
-        Changes where the sums do, so that those of two versions are never added up.
-    """
+    @property
+    def name(self) -> str:
+        """Changes where the sums do, so that those of two versions are never added up.
 
-    name: str = "units 1"
+        No field, as a worker answers for its own code and not for what it was sent.
+        """
+        return "units 1"
 
     def fit(self, recorded: Recorded) -> Arrays:
         """Fit levels; see :func:`~tallycell.reading.levels.fit_levels`."""
@@ -52,12 +54,14 @@ def read_total(total: Total) -> Reading:
     """
     sums = UnitSums.from_arrays(Units().add(total.fitted, total.tested))
     reading = read_sums(Levels.from_arrays(total.levels), sums)
-    corpus = open_corpus(total.plan.opened, total.plan.files[0].kind)
-    prepare_kernel(corpus.model, corpus.path)
+    corpus = open_for(total.plan)
     sequences = total.plan.fitted.tolist()
     with one_thread():
         recorded, _ = record_sequences(total.plan, corpus, sequences, width=len(sequences), keep_going=True)
         if recorded is None:
             return reading
-        beside = read_units(recorded.trace, recorded.given, model=corpus.model)
-    return replace(reading, nothing_learned=beside.nothing_learned)
+        known = read_known(recorded.trace, recorded.given, None, None)
+        nothing = read_nothing_learned(
+            corpus.model, recorded.given, lambda shuffled: read_roles(replace(known, trace=shuffled))
+        )
+    return replace(reading, nothing_learned=nothing)

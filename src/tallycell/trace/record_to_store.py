@@ -129,7 +129,7 @@ def record_to_store(
     shape = recording.shape()
     chunks = chunk_sizes(shape)
     with replacing(Path(path)) as fresh, zarr.config.set({"array.write_empty_chunks": True}):
-        write_shape(shape, fresh)
+        write_shape(shape, fresh, chunks)
         arrays: dict[str, Any] = {}
         for where, values in recording.blocks(chunks[SEQUENCE], chunks[TIME]):
             arrays = arrays or {name: zarr.open_array(fresh / name) for name in values}

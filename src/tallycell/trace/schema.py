@@ -336,8 +336,8 @@ def _check_coordinates(trace: xr.Dataset) -> None:
         activations_of(trace, DIRECTIONS.index(name))
     if TIME in dims:
         _check_steps(trace)
-    if _in_memory(trace["length"]) and (trace["length"].values < 1).any():
-        raise TraceError(f"variable length has the values {_shown(trace['length'].values)}; expected at least 1 each")
+    if _in_memory(trace["length"]) and (trace["length"].values < 0).any():
+        raise TraceError(f"variable length has the values {_shown(trace['length'].values)}; expected at least 0 each")
 
 
 def _check_steps(trace: xr.Dataset) -> None:

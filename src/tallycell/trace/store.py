@@ -6,6 +6,7 @@ write leaves what was there before.
 
 import json
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,23 +59,32 @@ def save_trace(trace: xr.Dataset, path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(Path(path)) as fresh:
-        _write(trace, fresh, compute=True)
+        _write(trace, fresh, chunk_sizes(trace), compute=True)
 
 
-def write_shape(trace: xr.Dataset, path: Path) -> None:
+def write_shape(trace: xr.Dataset, path: Path, chunks: Mapping[Any, int]) -> None:
     """Write a store in which what stands behind dask is still to be filled, and everything else is there.
+
+    Parameters
+    ----------
+    trace
+        Follows the schema.
+    path
+        A folder that is not there yet.
+    chunks
+        Entries of a Zarr chunk by dimension; all of a dimension that is not named.
 
     Raises
     ------
     TraceError
         As :func:`save_trace`.
     """
-    _write(trace, path, compute=False)
+    _write(trace, path, chunks, compute=False)
 
 
-def _write(trace: xr.Dataset, path: Path, *, compute: bool) -> None:
+def _write(trace: xr.Dataset, path: Path, chunks: Mapping[Any, int], *, compute: bool) -> None:
     try:
-        to_zarr: Any = _storable(trace).to_zarr
+        to_zarr: Any = _storable(trace, chunks).to_zarr
         # Empty chunks are written too: only then is a chunk that is not there a sign of damage.
         to_zarr(path, mode="w-", zarr_format=3, consolidated=False, compute=compute, write_empty_chunks=True)
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -93,7 +103,7 @@ def require_trace_place(path: str | os.PathLike[str]) -> None:
     MissingExtraError
         If zarr or dask is not installed.
     """
-    _require_zarr()
+    require_zarr()
     target = Path(path).resolve()
     if os.path.lexists(target) and not _is_trace_store(target):
         raise FormatError(f"{path} exists and is not a trace store; it is left as it is: choose another path")
@@ -124,7 +134,7 @@ def open_trace(path: str | os.PathLike[str]) -> xr.Dataset:
     MissingExtraError
         If zarr or dask is not installed.
     """
-    _require_zarr()
+    require_zarr()
     if not (Path(path) / "zarr.json").is_file():
         there = "a store of Zarr format 3 has a file zarr.json" if os.path.lexists(path) else "nothing is there"
         raise FormatError(f"{path} is not a trace store: {there}; save_trace writes one")
@@ -147,7 +157,14 @@ def open_trace(path: str | os.PathLike[str]) -> xr.Dataset:
     return trace
 
 
-def _require_zarr() -> None:
+def require_zarr() -> None:
+    """Refuse to begin without what stores are written with.
+
+    Raises
+    ------
+    MissingExtraError
+        If zarr or dask is not installed.
+    """
     for package in ("zarr", "dask"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "scale")
@@ -168,10 +185,9 @@ def _is_trace_store(path: Path) -> bool:
     return {"schema_version", "tallycell_version", "activations"} <= set(attrs) and kinds <= {"array"}
 
 
-def _storable(trace: xr.Dataset) -> xr.Dataset:
-    """Choose chunks, and turn text into Zarr's own strings: fixed-width text is outside its standard, and warns."""
+def _storable(trace: xr.Dataset, chunks: Mapping[Any, int]) -> xr.Dataset:
+    """Set chunks, and turn text into Zarr's own strings: fixed-width text is outside its standard, and warns."""
     trace = trace.drop_encoding()
-    chunks = chunk_sizes(trace)
     for name, variable in trace.variables.items():
         if variable.dtype.kind == "U":
             text = variable.astype(np.dtypes.StringDType())
