@@ -7,7 +7,9 @@ are its ``"answers"`` (lines) and ``"rows"`` (flat dicts).
 Shared: ``grid`` (the cells), ``competitors`` (who runs, and that all compute the same), ``timing`` (medians in turn,
 targets), ``race`` (the grid against torch), ``floor`` and ``probes`` (what the hardware allows), ``machine``. Of
 ``activations``: ``own`` (a user's own functions). Of ``horizon``: ``spoiled`` (machines that are spoiled on purpose).
-Of ``faithfulness``: ``attributions`` (the methods), ``decompositions`` (two of them, written for it), ``subjects``
-(models and their decisions), ``curves`` (deletion and insertion), ``ground_truth`` (the true steps of machines). What a
-library reads when it is loaded, such as its number of threads, is set first: benchmarks import NumPy and torch late.
+Of ``squashing``: ``squashing_networks``, ``squashing_characters``, ``squashing_limits``, ``squashing_picture``. Of
+``faithfulness``: ``attributions`` (the methods), ``decompositions`` (two of them, written for it), ``subjects``
+(models and their decisions), ``curves`` (deletion and insertion), ``ground_truth`` (the true steps of machines). What
+a library reads when it is loaded, such as its number of threads, is set first: benchmarks import NumPy and torch
+late.
 """

@@ -22,9 +22,11 @@ from benchmarks import (
     read,
     report,
     roles,
+    squashing,
     stream,
     survey,
     train,
+    view,
 )
 from benchmarks.machine import describe_machine
 
@@ -44,9 +46,11 @@ BENCHMARKS = {
     "memory": memory,
     "read": read,
     "roles": roles,
+    "squashing": squashing,
     "effects": effects,
     "faithfulness": faithfulness,
     "survey": survey,
+    "view": view,
 }
 
 
