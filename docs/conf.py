@@ -13,10 +13,11 @@ copyright = author
 version = release = tallycell.__version__
 
 extensions = ["myst_parser", "percent", "sphinx.ext.autodoc", "numpydoc", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "conf.py", "percent.py"]
+exclude_patterns = ["_build", "conf.py", "percent.py", "make_lesson.py", "screenshots_of_the_page.py"]
 
 html_theme = "furo"
 html_title = "tallycell"
+html_extra_path = ["lesson.html"]  # made by make_lesson.py
 
 myst_heading_anchors = 3
 

@@ -1,4 +1,4 @@
-"""The pictures of a value as its methods: the room that draws stands above all values, and is loaded when asked for."""
+"""The pictures of a value as its methods: the rooms that draw stand above all values, and are loaded when asked for."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,3 +18,15 @@ def draw(name: str, *values: Any, **how: Any) -> "Figure":
     """
     figure: Figure = getattr(import_module("tallycell.plot"), f"plot_{name}")(*values, **how)
     return figure
+
+
+def view(name: str, *values: Any, **how: Any) -> Any:
+    """Call a function of ``tallycell.view``, which makes pages.
+
+    Examples
+    --------
+    >>> view("page_of", None)
+    Traceback (most recent call last):
+    AttributeError: 'NoneType' object has no attribute 'arrays'
+    """
+    return getattr(import_module("tallycell.view"), name)(*values, **how)

@@ -15,7 +15,9 @@ from tallycell.cli.machine_commands import machine_app
 from tallycell.cli.options import Feeding, Mattering, Opening, Showing, Source, with_groups
 from tallycell.cli.survey_commands import survey_app
 from tallycell.cli.terminal import console, progress
+from tallycell.cli.view_commands import view_app, write_html
 from tallycell.errors import InputError
+from tallycell.files import require_place
 from tallycell.memory import say_bytes
 from tallycell.wording import shown
 
@@ -68,6 +70,10 @@ def read(
         raise InputError("--target says by what effects are judged, and --no-effects leaves them out; give one of them")
     if showing.plot is not None:
         require_picture(showing.plot)
+    if showing.html is not None:
+        if showing.unit is not None:
+            raise InputError("--html shows all units, and --unit one of them; give one of the two")
+        require_place(showing.html)
     with progress() as advance:
         advance("opening the model", None)
         subject = open_input(model, source, opening, feeding)
@@ -107,7 +113,7 @@ def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:
     from tallycell.reading import read_units
     from tallycell.reading.blocks import LONGEST_AT_ONCE, read_in_blocks
 
-    effects = None
+    effects, trace = None, None
     with progress() as advance:
         needed = subject.bytes_to_read(in_blocks=subject.in_blocks)
         advance(f"recording the trace, {say_bytes(needed)} of memory", None)
@@ -116,8 +122,9 @@ def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:
                 subject.model, subject.given, progress=lambda done, total: advance("reading steps", (done, total))
             )  # fmt: skip
         else:
+            trace = subject.record()
             reading = read_units(
-                subject.record(), subject.given, model=subject.model,
+                trace, subject.given, model=subject.model,
                 progress=lambda done, total: advance("reading units", (done, total)),
             )  # fmt: skip
         if not mattering.no_effects:
@@ -133,6 +140,8 @@ def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:
         report.print_reading(console(), subject, reading, effects, top=showing.top)
     if showing.plot is not None:
         save_picture(plot_saturation(reading) if effects is None else plot_effects(effects), showing.plot)
+    if showing.html is not None:
+        write_html(subject, trace, reading, effects, showing.html)
 
 
 @app.command(short_help="Record every gate and state of every step into a Zarr store.")
@@ -193,5 +202,5 @@ def inspect(
         inspect_view.print_model(console(), loaded, recognise(model))
 
 
-for more in (survey_app, effect_app, machine_app, learning_app):
+for more in (view_app, survey_app, effect_app, machine_app, learning_app):
     app.add_typer(more)  # without a name its commands stand beside the others

@@ -5,14 +5,14 @@ from typing import Any
 from typer.core import TyperGroup
 
 GROUPS = {
-    "Read a model": ("read", "survey", "explain", "trace", "inspect"),
+    "Read a model": ("read", "view", "survey", "explain", "trace", "inspect"),
     "Counter machines (a finite automaton with counters that each symbol may raise, lower or reset)": (
         "machines", "run", "export", "extract", "compile", "check", "harden",
     ),
     "Learn to count": ("train", "scoreboard"),
 }  # fmt: skip
 PAGES = {
-    "survey": "scale", "explain": "effects",
+    "view": "view", "survey": "scale", "explain": "effects",
     "machines": "machines", "run": "machines", "export": "notation", "extract": "extraction", "compile": "compilation",
     "check": "checking", "harden": "extraction", "train": "learning", "scoreboard": "learning",
 }  # fmt: skip
@@ -22,6 +22,10 @@ EXAMPLES = {
         "tallycell read model.pt --array basin.csv --quantities snow.csv",
         "tallycell read tagger.pt --text reviews.txt --vocab vocab.txt",
         "tallycell read detector.onnx --audio speech.wav --unit 0.59",
+    ),
+    "view": (
+        "tallycell view                      # the model and the text that come with tallycell",
+        "tallycell view run.zarr             # a trace",
     ),
     "survey": (
         "tallycell survey tagger.pt reviews.txt --vocab vocab.txt --out survey    # the same again goes on",

@@ -146,6 +146,10 @@ class Showing:
             "into this file: .png, .svg or .pdf (extra plot)",
         ),
     ] = None
+    html: Annotated[
+        Path | None,
+        Option("--html", metavar="FILE", help="write a page of all units into this file, which works offline"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tallycell.drawing import draw
+from tallycell.drawing import draw, view
 from tallycell.errors import InputError
 from tallycell.names import unit_label
 from tallycell.reading import page
@@ -201,6 +201,14 @@ class Reading:
     def plot(self) -> "Figure":
         """Draw how binary the gates of its units are: see :func:`tallycell.plot.plot_saturation`."""
         return draw("saturation", self)
+
+    def to_html(self, trace: "xr.Dataset", path: Any, given: Any = None, **how: Any) -> None:
+        """Write it into one file that works offline: see :func:`tallycell.view.write_page`."""
+        view("write_page", self, trace, path, given, **how)
+
+    def view(self, trace: "xr.Dataset", given: Any = None, **how: Any) -> Any:
+        """Give the same page in a frame, as a notebook shows it: see :func:`tallycell.view.frame_of`."""
+        return view("frame_of", self, trace, given, **how)
 
     def _repr_html_(self) -> str:
         return page.html_of(self)
