@@ -83,6 +83,9 @@ def test_each_example_runs_as_it_stands(run, request, folder, monkeypatch, comma
     if command == "train":  # which takes half a minute
         pytest.importorskip("torch")
         arguments += ["--steps", "2", "--networks", "1", "--hidden", "1"]
+    if command == "view":  # which serves until it is interrupted
+        monkeypatch.setattr("tallycell.view.server.Server.serve_forever", lambda _: None)
+        monkeypatch.setattr("webbrowser.open", lambda _: True)
     if command == "scoreboard":  # which takes minutes
         monkeypatch.setattr("tallycell.learning.scoreboard.run_rows", lambda rows, *_, **__: 0 * len(rows))
         monkeypatch.setattr("tallycell.learning.scoreboard.make_page", lambda *_, **__: None)

@@ -25,6 +25,7 @@ from tallycell.trace.times import times_of
 from tallycell.view.head import what_it_says
 from tallycell.view.header import reading_header, strict, symbols_of, trace_header, unit_headers
 from tallycell.view.lives import Lives, look_at_all
+from tallycell.view.machine_header import machine_header
 from tallycell.wording import listed
 
 FORMAT, VERSION = "tallycell bundle", 1
@@ -148,7 +149,7 @@ def bundle_of(
 
 def with_machine(bundle: Bundle, machine: CounterMachine) -> Bundle:
     """Put a counter machine beside."""
-    return replace(bundle, machine=machine)
+    return replace(bundle, machine=machine, header=dict(bundle.header) | {"machine": machine_header(machine)})
 
 
 def _loaded(trace: xr.Dataset) -> xr.Dataset:

@@ -15,7 +15,6 @@ from tallycell.files import require_place, write_file
 from tallycell.memory import say_bytes
 from tallycell.reading.reading import Reading
 from tallycell.view.bundle import Bundle, bundle_of
-from tallycell.view.machine_header import machine_header
 from tallycell.view.packing import packed, packed_life
 from tallycell.view.scripts import joined, read_static
 
@@ -110,8 +109,7 @@ def page_of(bundle: Bundle, most: int = MOST) -> Page:
     """
     blocks = [_block(name, array) for name, array in bundle.arrays.items()]
     used = _ROOM + sum(len(text) for _, text in blocks) + len(joined()) + len(read_static("page.css"))
-    known = dict(bundle.header) | ({} if bundle.machine is None else {"machine": machine_header(bundle.machine)})
-    used += len(_as_json(known))
+    used += len(_as_json(bundle.header))
     lives, kept = [], []
     for label in _foremost(bundle.header):
         reverse = label.endswith("r")
@@ -121,7 +119,7 @@ def page_of(bundle: Bundle, most: int = MOST) -> Page:
         used += len(text) + len(label) + 60
         lives.append(({"name": f"unit/{label}"}, text))
         kept.append(label)
-    header = known | {"kept": kept, "arrays": [about for about, _ in blocks]}
+    header = dict(bundle.header) | {"kept": kept, "arrays": [about for about, _ in blocks]}
     return Page(_html(header, [*lives[:1], *blocks, *lives[1:]]), len(kept), len(bundle.units))
 
 
