@@ -22,6 +22,7 @@ import numpy as np
 
 import tallycell as tc
 from tallycell.opening import read_wav
+from tallycell.plot import plot_effects, save_picture
 
 models = Path(os.environ.get("TALLYCELL_MODELS", Path.home() / ".cache" / "tallycell" / "models"))
 path = models / "silero-vad-6.2.3" / "silero_vad" / "data" / "silero_vad.onnx"
@@ -159,8 +160,11 @@ for name, reading in {"right": healthy, "reset": after_reset, "without context":
 # %%
 effects = tc.measure_effects(model, given, kinds=["zero"])
 print(effects)
+save_picture(plot_effects(effects), Path(__file__).parent.parent / "pictures" / "detector_units.png")
 
 # %% [markdown]
+# ![What the probability loses without each of the units that carry most, with intervals](../pictures/detector_units.png)
+#
 # The probability is carried by many units, a little by each. (A divergence is never below 0, so that each has one; look
 # at their sizes.) The first is the odd one: h of 0.120 is never above 0, so that relu never shows it. It matters
 # by what it does to the others. The weights of the last layer alone would have missed it.

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tallycell as tc
+from tallycell.plot import Span, plot_unit, save_picture
 
 torch.set_num_threads(1)  # so small a network is slower on two
 
@@ -195,7 +196,12 @@ cell = trace.c.sel(layer=best.layer, direction=best.direction, unit=best.unit)
 print(f"\nUnit {best.label} over one text:")
 print(" ".join(f"{word} {value:+.1f}" for word, value in zip(text, cell[texts.index(text)].values, strict=False)))
 
+picture = plot_unit(trace, best, texts, spans=Span(0, len(text), sequence=texts.index(text)))
+save_picture(picture, Path(__file__).parent.parent / "pictures" / "negation_cell.png")
+
 # %% [markdown]
+# ![The negation cell over one text: set at "not", kept to the full stop](../pictures/negation_cell.png)
+#
 # A *flag* is a cell that takes two values. One step sets it, another clears it, and between them it keeps. Nobody told
 # the reading that this task has a negation: *set at 'not' and "n't"; cleared at '.'* is what the trained cell does.
 # *Forgets within* so many steps means that the cell keeps, on average over all words, as long as that, full stops

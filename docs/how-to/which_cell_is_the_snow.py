@@ -37,6 +37,7 @@ import xarray as xr
 
 import tallycell as tc
 from tallycell.errors import InputError
+from tallycell.plot import Span, plot_unit, save_picture
 
 shared = Path(os.environ.get("TALLYCELL_TEST_DATA", Path(__file__).parents[3] / "shared"))
 camels = shared / "data" / "camels-us"
@@ -371,6 +372,24 @@ print(f"$ {command}")
 show(done.stdout or done.stderr, "What is followed best", "tallycell", "error", "Usage")
 
 # %% [markdown]
+# ## A picture for a talk
+#
+# One winter in Maine: what the cell forgets and writes each day, and the cell over the snow that it follows. (The extra
+# `plot`.)
+
+# %%
+winter = np.flatnonzero((x["time"] >= np.datetime64("2000-10-01")) & (x["time"] < np.datetime64("2001-07-01")))
+picture = plot_unit(
+    trace,
+    cell,
+    quantities=quantities,
+    spans=Span(int(winter[0]), int(winter[-1]) + 1, title="Narraguagus River, Maine"),
+)
+save_picture(picture, Path(__file__).parent.parent / "pictures" / "snow_cell.png")
+
+# %% [markdown]
+# ![The snow cell over one winter in Maine, with the snow that a degree-day model has](../pictures/snow_cell.png)
+#
 # ## What to try next
 #
 # - `tallycell read ... --unit 0.5` (your cell's label) draws the cell with the dates, the weather and the snow under
