@@ -163,7 +163,7 @@ print(effects)
 save_picture(plot_effects(effects), Path(__file__).parent.parent / "pictures" / "detector_units.png")
 
 # %% [markdown]
-# ![What the probability loses without each of the units that carry most, with intervals](../pictures/detector_units.png)
+# ![What the probability loses without each of the units that carry it, with intervals](../pictures/detector_units.png)
 #
 # The probability is carried by many units, a little by each. (A divergence is never below 0, so that each has one; look
 # at their sizes.) The first is the odd one: h of 0.120 is never above 0, so that relu never shows it. It matters

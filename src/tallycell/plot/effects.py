@@ -68,7 +68,8 @@ def plot_effects(effects: Effects, kind: str | None = None, *, count: int = COUN
         panel.set_yticks(range(len(found)), [plain(one.label, 16) for one in found])
         panel.set_ylim(len(found) - 0.4, -0.6)
         panel.set_ylabel("unit")
-        panel.set_xlabel(f"what is lost with the cell {IN_WORDS[kind]}: {plain(effects.unit)}{effects.of_free}")
+        lost = f"what is lost with the cell {IN_WORDS[kind]}: {plain(effects.unit, COLUMNS)}{effects.of_free}"
+        panel.set_xlabel(folded(lost, COLUMNS // 2, 2))
         figure.supxlabel(folded(effects.say_sure(kind)), x=0.01, ha="left", fontsize=SMALL)
     return figure
 
@@ -76,6 +77,8 @@ def plot_effects(effects: Effects, kind: str | None = None, *, count: int = COUN
 def _said(one: UnitEffect) -> str:
     worst = one.say_worst()
     said = "; ".join(filter(None, [one.say_push(), worst and f"without it {worst}"]))
+    if not said and one.is_sure:
+        return "raises and lowers no output by itself"
     return said if one.is_sure else f"cannot be told from noise{f' ({said})' if said else ''}"
 
 
