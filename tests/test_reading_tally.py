@@ -11,9 +11,7 @@ from reading_cells import climb, halves, make_cell, of, one_cell, quoted_rung
 from tallycell.activations import activation
 from tallycell.parameters import Activations
 from tallycell.reading.fitting import binary_codes_of, explain_cells, value_codes_of
-from tallycell.reading.free_run import normal_equations, squared_errors
-from tallycell.reading.lanes import in_double, stored_as
-from tallycell.reading.quantise import lloyd_levels, nearest_level
+from tallycell.reading.quantise import Sorted
 from tallycell.reading.tally import RUNGS, time_constant_of
 
 
@@ -114,12 +112,11 @@ def test_compiled_derivatives_agree_with_finite_differences(rung):
     # The codes stay as they are: what is differentiated is the free run at fixed codes.
     edges = codes.edges or tuple((one[:, 1:] + one[:, :-1]) / 2 for one in (at(levels).writes, at(levels).keeps))
     codes = replace(codes, edges=edges)
-    arguments = (in_double(), stored_as(cell.c.dtype), (codes.written, codes.kept), (cell.c, cell.start, cell.c_0))
 
     def error_of(levels):
-        return squared_errors(*arguments, codes.by_lane(at(levels)), np.array([0]))[0, 0]
+        return codes.squared_errors(at(levels), np.array([True]))[0]
 
-    products = normal_equations(*arguments, codes.by_lane(at(levels)), np.array([0]))[0, :, :, 0]
+    products = codes.normal_equations(at(levels), np.array([True]))[0]
     size = len(levels)
     assert products[size, size] == pytest.approx(error_of(levels))
     slope = [(error_of(levels + step) - error_of(levels - step)) / 2e-5 for step in 1e-5 * np.eye(size)]
@@ -214,8 +211,8 @@ def test_lloyd_levels_against_an_exhaustive_search():
         return sum((weights[g] * (values[g] - m) ** 2).sum() for g, m in zip(groups, means, strict=True))
 
     best = min(cost([a, b]) for a in range(1, 11) for b in range(a + 1, 12))
-    levels = lloyd_levels(values, weights, 3)
-    found = (weights * (values - levels[nearest_level(values, levels)]) ** 2).sum()
+    levels = Sorted(values, weights).levels(3)
+    found = (weights * ((values[:, np.newaxis] - levels) ** 2).min(axis=1)).sum()
     # Lloyd's algorithm ends in a local optimum: never below the best, and here not far above.
     assert best - 1e-12 <= found <= 1.5 * best
     assert np.all(np.diff(levels) >= 0)

@@ -9,13 +9,12 @@ from tallycell.kernels.cpu.threads import number_of_threads
 from tallycell.names import SEQUENCE, TIME
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.blocks import LONGEST_AT_ONCE
+from tallycell.reading.lanes import AT_ONCE
 from tallycell.reading.nothing_learned import MOST_UNITS
-from tallycell.reading.sums import GROUPS_AT_ONCE
 from tallycell.trace.store import fit_in_chunk
 
 RECORDED = 6  # i f g o c h of every layer and direction
 OF_A_LAYER = 8  # besides, while a layer runs: its gates and states once more and its input, as the kernel has them
-LANES = 8  # units in a vector register, at most
 PADDED_TO = 16  # units: what the kernel works on at once
 PACKED = 5  # i f g o c once more, of every layer and direction, as units stand side by side in registers
 OF_A_SLICE = 14 * 8  # bytes a step and unit that a worker reads: what it writes, its codes, hidden(c), sorted values
@@ -65,11 +64,11 @@ def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     """Bytes that recording takes, and reading every unit after it, as :func:`bytes_to_record` takes its parameters."""
     itemsize, workers = parameters.dtype.itemsize, number_of_threads()
     units = parameters.num_layers * parameters.num_directions * parameters.hidden_size
-    slices = workers * min(GROUPS_AT_ONCE * LANES, parameters.hidden_size) * OF_A_SLICE
+    slices = workers * min(AT_ONCE / max(steps, 1), parameters.hidden_size) * OF_A_SLICE
     a_step = PACKED * units * itemsize + slices + features * STIMULUS + STEP
     return (
         bytes_to_record(parameters, steps, features)
-        + steps * a_step
+        + int(steps * a_step)
         + _bytes_of_nothing_learned(parameters, steps)
     )
 

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 
 from tallycell.reading.arrays import ArrayFields
 from tallycell.reading.cells import Cells
-from tallycell.reading.counting import BY_STIMULUS, COUNTED, OVERALL, add_steps, add_values, run_by_stretch
-from tallycell.reading.fitting import Codes, FittedLevels, binary_codes_of, value_codes_of
+from tallycell.reading.counting import BY_STIMULUS, COUNTED, OVERALL, add_steps, add_values
+from tallycell.reading.fitting import FittedLevels, binary_codes_of, value_codes_of
 from tallycell.reading.following import ALL_LAGS, MOVEMENT, movement_sums, pair_sums
 from tallycell.reading.lanes import in_double, into_lanes, out_of_lanes, stored_as
 from tallycell.reading.quantise import middle
@@ -44,7 +44,7 @@ class Carry(ArrayFields):
     quantities: Float[np.ndarray, "step quantity"]
     in_half: Int[np.ndarray, ""]
 
-    def units(self, which: Int[np.ndarray, " unit"]) -> "Carry":
+    def units(self, which: slice) -> "Carry":
         """Take some units."""
         own = {name: getattr(self, name)[which] for name in ("tallies", "leak")}
         return replace(self, **own, cells=self.cells[:, which])
@@ -62,6 +62,10 @@ class Steps:
         Which season each step is in; None where there are none.
     quantities
         Known quantities about their centers; NaN where nothing is known.
+    features
+        Input features as the network reads them, about their centers; None where none are known.
+    start
+        First step of each sequence, and the number of all steps.
     middle
         Steps before it are fitted on, the others are quoted on.
     """
@@ -69,33 +73,36 @@ class Steps:
     stimuli: Stimuli | None
     seasons: Int[np.ndarray, " step"] | None
     quantities: Float[np.ndarray, "step quantity"]
+    features: Float[np.ndarray, "feature step"] | None
+    start: Int[np.ndarray, " sequence+1"]
     middle: int
 
-    def take(self, steps: Int[np.ndarray, " taken"], middle: int) -> "Steps":
-        """Take some of the steps, of which those before the middle are fitted on."""
+    def take(self, steps: Int[np.ndarray, " taken"], start: Int[np.ndarray, " sequence+1"], middle: int) -> "Steps":
+        """Take some of the steps, in other sequences, of which those before the middle are fitted on."""
         return Steps(
             None if self.stimuli is None else self.stimuli.take(steps),
-            None if self.seasons is None else self.seasons[steps], self.quantities[steps], middle,
+            None if self.seasons is None else self.seasons[steps], self.quantities[steps],
+            None if self.features is None else self.features[:, steps], start, middle,
         )  # fmt: skip
 
 
 def sum_cells(
     cells: Cells, levels: "Levels", steps: Steps, carry: Carry | None = None
-) -> tuple[dict[str, np.ndarray], Carry]:
-    """Sum over the steps of some cells, by the names of the fields of :class:`UnitSums`; and what is handed on."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Sum over the steps of some cells, by the fields of ``UnitSums``; and what is handed on, by those of ``Carry``."""
     y = np.asarray(cells.activations.hidden(cells.c.astype(np.float64)), dtype=np.float64)
     events, leak = _event_sums(cells, levels, steps, y, carry)
     tallies, last = _tally_sums(cells, levels, steps.middle, carry)
-    comparisons, context = _comparisons(cells, levels, steps, carry)
-    in_half = cells.steps + (0 if carry is None else int(carry.in_half))
-    onwards = Carry(last, leak, *context, np.array(min(in_half, CONTEXT)))
-    return {**events, **tallies, **_saturation(cells, levels, y), **comparisons}, onwards
+    return {**events, **tallies, **_saturation(cells, levels, y)}, {"tallies": last, "leak": leak}
 
 
-def _comparisons(
-    cells: Cells, levels: "Levels", steps: Steps, carry: Carry | None
-) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Sum products with known quantities; and give the last steps, which the next piece compares with."""
+def compare_cells(
+    cells: Cells, levels: "Levels", steps: Steps, carry: Carry | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:  # fmt: skip
+    """Sum products with known quantities, as :func:`sum_cells`; the next piece compares with the last steps.
+
+    What is made of the quantities is the same for all units, and takes longer than the products with a few of them.
+    """
     c, quantities = cells.by_unit(cells.c) - levels.marks[:, 0], steps.quantities
     old = 0 if carry is None else len(carry.cells)
     start = np.concatenate([[0], cells.start[1:] + old])
@@ -109,7 +116,9 @@ def _comparisons(
         "halves": np.stack(halves, axis=1),
         "along": movement_sums(c, quantities, start.tolist(), counted=old),
     }
-    return sums, (c[-CONTEXT:], quantities[-CONTEXT:])
+    lie_in_half = cells.steps + (0 if carry is None else int(carry.in_half))
+    handed_on = {"cells": c[-CONTEXT:], "quantities": quantities[-CONTEXT:]}
+    return sums, handed_on | {"in_half": np.array(min(lie_in_half, CONTEXT))}
 
 
 def _event_sums(
@@ -169,12 +178,13 @@ def _tally_sums(
     binary, values = binary_codes_of(cells), value_codes_of(cells)
     nothing = np.zeros((len(cells.units), 1))
     mean = FittedLevels(nothing, nothing, levels.marks[:, 0])
-    squared_c, of_c, _ = _run(values, mean, cells.c_0, (edges, begins))
+    (of_c, squared_c), _ = values.run(mean, cells.c_0, (edges, begins))
     lengths = np.broadcast_to(np.diff(edges)[:, np.newaxis], of_c.shape)
     by_rung, last = [], []
     for k, (rung, fitted) in enumerate(zip(RUNGS, levels.ladder(), strict=True)):
         before = cells.c_0 if carry is None else into_lanes(carry.tallies[np.newaxis, :, k])
-        squared, errors, tally = _run(binary if rung in BINARY_RUNGS else values, fitted, before, (edges, begins))
+        codes = binary if rung in BINARY_RUNGS else values
+        (errors, squared), tally = codes.run(fitted, before, (edges, begins))
         by_rung.append(np.stack([squared, errors, squared_c, of_c, lengths], axis=-1)[quoted])
         last.append(tally)
     moments = np.stack(by_rung)  # (rung, stretch, unit, moment)
@@ -201,17 +211,6 @@ def stretches_of(
     place = {begin: k for k, begin in enumerate(begins)}
     of_sequence = np.array([place.get(edge, -1) for edge in edges.tolist()])
     return np.append(edges, start[-1]), of_sequence
-
-
-def _run(
-    codes: Codes, fitted: FittedLevels, before: np.ndarray, cuts: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give Σe² and Σe of each stretch, (stretch, unit), and the tally after the last step."""
-    cells = codes.cells
-    quantised, levels = (codes.written, codes.kept), codes.by_lane(fitted)
-    sums, last = run_by_stretch(in_double(), stored_as(cells.c.dtype), quantised, (cells.c, before), levels, cuts)
-    by_unit = out_of_lanes(sums, len(cells.units))
-    return by_unit[:, 1], by_unit[:, 0], out_of_lanes(last, len(cells.units))
 
 
 def _saturation(cells: Cells, levels: "Levels", y: np.ndarray) -> dict[str, np.ndarray]:

@@ -162,5 +162,7 @@ def _check_labels(name: str, quantity: xr.DataArray, trace: xr.Dataset, dim: str
 
 def _said(label: Any) -> str:
     """Say a label; of a day only its date."""
-    date = getattr(label, "isoformat", None)
-    return date().removesuffix("T00:00:00") if date is not None else quoted(label)
+    date: Any = getattr(label, "isoformat", None)
+    if date is not None:
+        return str(date()).removesuffix("T00:00:00")
+    return quoted(label.item() if isinstance(label, np.generic) else label)

@@ -1,11 +1,12 @@
 """What a cell does, told by its own step sizes: how often it is moved, reset, set and shown, how long it keeps."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tallycell.reading.counting import MARKS
-from tallycell.reading.levels import Levels, time_constant
+from tallycell.reading.levels import Levels
+from tallycell.reading.marks import time_constant
 from tallycell.reading.sums import ALL_AMOUNTS, ALL_COUNTS, COUNTS, UnitSums
 from tallycell.reading.tally import CONSTANT_VARIANCE, FittedRung
 
@@ -130,9 +131,9 @@ class Behaviour:
     exposure: Exposure | None
 
 
-def variance(squares: float, total: float, steps: float) -> float:
+def variance(squares: Any, total: Any, steps: Any) -> Any:
     """Variance of some values, from the sum of their squares and their sum."""
-    return float(squares / steps - (total / steps) ** 2)
+    return squares / steps - (total / steps) ** 2
 
 
 def size_of_step(rung: FittedRung, counts: Mapping[str, int], place: int, *, up: bool) -> float:
@@ -160,7 +161,6 @@ def behaviour_of(levels: Levels, sums: UnitSums, unit: int, rung: FittedRung, pl
     ups, downs = count[f"up {place}"] * (up > 0), count[f"down {place}"] * (down > 0)
     resetting = count[f"up {place} reset"] * (up > 0) + count[f"down {place} reset"] * (down > 0)
     unreset, written = steps - count["reset"], amount["write squared"]
-    forgotten = amount["forgotten"]
     beside_leak = variance(amount["beside leak squared"], amount["beside leak"], steps)
     return Behaviour(
         steps=steps, constant=of_c < CONSTANT_VARIANCE,
@@ -170,7 +170,7 @@ def behaviour_of(levels: Levels, sums: UnitSums, unit: int, rung: FittedRung, pl
         carried=variance(amount["carried squared"], amount["carried"], steps) / of_c if of_c > 0 else 0.0,
         up=up, down=-down, increments=ups / steps, decrements=downs / steps,
         time_constant=time_constant(amount["held unreset"], amount["forgotten unreset"]),
-        memory=0.0 if amount["held"] == 0 else math.inf if forgotten <= 0 else amount["held"] / forgotten,
+        memory=time_constant(amount["held"], amount["forgotten"]),
         reset_by_moves=resetting / (ups + downs) if ups + downs else 0.0,
         same_step=count["same"] / unreset if mark["usual"] and unreset else 0.0,
         stepwise=1 - amount["beside steps squared"] / written if written else 0.0,

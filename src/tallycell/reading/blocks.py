@@ -1,13 +1,13 @@
-"""Record and read block by block, so that memory is set by the block and not by the input.
+"""Record and read block by block, so that of a long input no more gates and cells are held than those of a block.
 
-One long sequence is recorded twice, each time in pieces that hand their state on to the next: once for what the first
-pass looks at, stretches spread evenly over both halves, and once for the sums over all steps.
+The input itself is held whole, with its tokens and its known quantities. One long sequence is recorded twice, each time
+in pieces that hand their state on to the next: once for what the first pass looks at, stretches spread evenly over both
+halves, and once for the sums over all steps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,18 +20,17 @@ from tallycell.reading.alignment import align_quantities, units_of
 from tallycell.reading.cells import spread_stretches
 from tallycell.reading.first_pass import fit_with_pairs
 from tallycell.reading.known import Known
-from tallycell.reading.levels import Levels
-from tallycell.reading.nothing_learned import NothingLearned, read_nothing_learned
+from tallycell.reading.levels import Levels, stretch_of
+from tallycell.reading.nothing_learned import MOST_STEPS, NothingLearned, read_nothing_learned
 from tallycell.reading.reading import Reading
 from tallycell.reading.sums import UnitSums, sum_piece
-from tallycell.reading.triggers import symbols_of
+from tallycell.reading.triggers import read_tokens, symbols_of
 from tallycell.reading.units import read_roles, read_sums
 from tallycell.trace import Record, record_trace
 from tallycell.trace.inputs import read_model
 
 BLOCK = 2_000_000  # values of one gate that are held at once: steps times units
-MOST_LOOKED_AT = 25_000  # steps of either half that the first pass looks at
-LONGEST_AT_ONCE = 2 * MOST_LOOKED_AT  # steps: what the first pass looks at as a whole is recorded as a whole
+LONGEST_AT_ONCE = 50_000  # steps that are recorded as a whole
 GATES = ("i", "f", "g", "o", "c", "h")
 
 
@@ -40,12 +39,23 @@ def reads_in_blocks(parameters: LSTMParameters, given: Input) -> bool:
 
     It can where it is one sequence that is read forwards, without dates, and its known quantities have a value at every
     step. A network that reads both ways needs the end before the beginning.
+
+    Raises
+    ------
+    InputError
+        If a known quantity does not fit the input.
     """
     if np.ndim(given.x) != 2 or given.reverse or parameters.bidirectional or len(given.x) <= LONGEST_AT_ONCE:
         return False
     if isinstance(given.x, xr.DataArray) and TIME in given.x.coords:
         return False
-    return all(np.isfinite(np.asarray(values, dtype=float)).all() for values in dict(given.quantities).values())
+    return given.lengths is None and all(np.isfinite(values).all() for values in _aligned(given).values())
+
+
+def _aligned(given: Input) -> dict[str, np.ndarray]:
+    """Give each quantity at each step of the only sequence, by its labels, as for a trace of all steps."""
+    labels = xr.Dataset(coords={SEQUENCE: [0], TIME: np.arange(len(given.x))})
+    return align_quantities(given.quantities, labels)
 
 
 @on_one_thread()
@@ -56,7 +66,7 @@ def read_in_blocks(
     compare: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Reading:
-    """Read what each unit counts, as :func:`~tallycell.reading.units.read_units` does, in bounded memory.
+    """Read what each unit counts, as :func:`~tallycell.reading.units.read_units` does, a block at a time.
 
     Parameters
     ----------
@@ -72,7 +82,7 @@ def read_in_blocks(
     Returns
     -------
     Reading
-        Its levels come from 25,000 steps of the first half.
+        Networks that learned nothing read the first steps.
     """
     pieces = _Pieces(model, given)
     done = 0
@@ -125,6 +135,17 @@ class _Pieces:
                 yield first, min(first + size, end)
 
     @cached_property
+    def quantities(self) -> dict[str, np.ndarray]:
+        """Known quantities of all steps."""
+        return _aligned(self.given)
+
+    @cached_property
+    def tokens(self) -> list[str] | None:
+        """Symbols of all steps."""
+        given = self.given.tokens
+        return None if given is None else read_tokens(given, np.array([self.steps]))[0]
+
+    @cached_property
     def _hidden(self) -> int:
         parameters = read_model(self.model, self.given.lstm).parameters
         return parameters.hidden_size * parameters.num_layers
@@ -144,80 +165,60 @@ class _Pieces:
 
     def known(self, trace: xr.Dataset, begin: int, end: int) -> Known:
         """Bring together what is known of some steps."""
-        quantities = {name: np.asarray(values)[begin:end] for name, values in dict(self.given.quantities).items()}
-        tokens = None if self.given.tokens is None else [list(map(str, self.given.tokens[begin:end]))]
-        aligned = align_quantities(quantities, trace)
-        return Known(trace, tokens, aligned, units_of(self.given.quantities), self.given.step_seconds)
+        quantities = {name: values[:, begin:end] for name, values in self.quantities.items()}
+        tokens = None if self.tokens is None else [self.tokens[begin:end]]
+        return Known(trace, tokens, quantities, units_of(self.given.quantities), self.given.step_seconds)
 
 
 def _nothing_learned(pieces: _Pieces) -> NothingLearned:
-    """Read networks that learned nothing on as many steps as a half is fitted on."""
-    few = min(pieces.steps, MOST_LOOKED_AT)
+    """Read networks that learned nothing on the first steps."""
+    few = min(pieces.steps, MOST_STEPS)
     start = replace(pieces.given, x=pieces.given.x[:few], tokens=None, quantities={})
     return read_nothing_learned(pieces.model, start, lambda trace: read_roles(pieces.known(trace, 0, few)))
 
 
 def _fit(pieces: _Pieces, advance: Callable[[xr.Dataset], None]) -> Levels:
     """Fit levels on stretches of both halves."""
-    tokens = pieces.given.tokens
-    symbols = None if tokens is None else symbols_of([list(map(str, tokens))])
-    return fit_with_pairs(_look(pieces, advance), symbols=symbols)[0]
+    symbols = None if pieces.tokens is None else symbols_of([pieces.tokens])
+    levels = fit_with_pairs(_look(pieces, advance), symbols=symbols)[0]
+    return replace(levels, stretch=np.array(stretch_of(pieces.steps - pieces.middle)))
 
 
 def _look(pieces: _Pieces, advance: Callable[[xr.Dataset], None]) -> Known:
     """Record stretches of both halves, each as a sequence of its own that starts from the cells before it."""
     whole = np.array([0, pieces.steps])
-    halves = [
-        spread_stretches(whole, a, b, MOST_LOOKED_AT) for a, b in ((0, pieces.middle), (pieces.middle, pieces.steps))
-    ]
+    halves = [spread_stretches(whole, a, b) for a, b in ((0, pieces.middle), (pieces.middle, pieces.steps))]
     many = min(len(begin) for begin, _ in halves)  # of both halves alike, so that the middle lies between them
-    wanted = np.concatenate([np.stack(half, axis=1)[:many] for half in halves]).tolist()
-    kept: list[list[xr.Dataset]] = [[] for _ in wanted]
+    stretches = np.concatenate([np.stack(half, axis=1)[:many] for half in halves])
+    looked: xr.Dataset | None = None
     for begin, end in pieces.cuts(1_000):
         trace = pieces.record(begin, end)
-        for stretch, (first, last) in zip(kept, wanted, strict=True):
-            if first < end and begin < last:
-                stretch.append(_cut(trace, max(first - begin, 0), min(last, end) - begin))
+        if looked is None:  # the first stretch begins at the first step
+            looked = _room(trace, stretches[:, 1] - stretches[:, 0])
+        for k, (first, last) in enumerate(stretches.tolist()):
+            if begin < first <= end:
+                looked["c_0"][{SEQUENCE: k}] = trace["c"].isel({SEQUENCE: 0, TIME: first - 1 - begin}, drop=True)
+            a, b = max(first, begin), min(last, end)
+            for name in (name for name in (*GATES, "x") if name in looked and a < b):
+                here = trace[name].isel({SEQUENCE: 0, TIME: slice(a - begin, b - begin)})
+                looked[name][{SEQUENCE: k, TIME: slice(a - first, b - first)}] = here.to_numpy()
         advance(trace)
-    traces = [_one_behind_another(some) for some in kept]
-    known = [pieces.known(trace, *span) for trace, span in zip(traces, wanted, strict=True)]
-    longest = max(trace.sizes[TIME] for trace in traces)
-    padded = [_padded(trace, longest) for trace in traces]
-    joined = xr.concat(padded, dim=SEQUENCE, data_vars="minimal", coords="minimal", compat="override", join="override")
-    tokens = None if known[0].tokens is None else [row for one in known for row in one.tokens or []]
-    quantities = {
-        name: np.concatenate([_pad(one.quantities[name], longest) for one in known]) for name in known[0].quantities
-    }
-    return replace(known[0], trace=joined, tokens=tokens, quantities=quantities)
+    assert looked is not None  # there is a step
+    read = pieces.tokens
+    tokens = None if read is None else [read[first:last] for first, last in stretches.tolist()]
+    quantities = {name: np.full((len(stretches), looked.sizes[TIME]), np.nan) for name in pieces.quantities}
+    for name, values in quantities.items():
+        for row, (first, last) in zip(values, stretches.tolist(), strict=True):
+            row[: last - first] = pieces.quantities[name][0, first:last]
+    return Known(looked, tokens, quantities, units_of(pieces.given.quantities), pieces.given.step_seconds)
 
 
-def _cut(trace: xr.Dataset, first: int, last: int) -> xr.Dataset:
-    """Take some steps, with the cells before them as their initial state."""
-    cut = trace.isel({TIME: slice(first, last)})
-    if first:
-        before = trace["c"].isel({TIME: first - 1}, drop=True)
-        cut = cut.assign(c_0=before.transpose(*trace["c_0"].dims).copy())
-    return cut.copy()
-
-
-def _one_behind_another(pieces: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join the pieces of a stretch; the first says from where it starts."""
-    joined: xr.Dataset = pieces[0]
-    if len(pieces) > 1:
-        joined = xr.concat(pieces, dim=TIME, data_vars="minimal", coords="minimal", compat="override")
-    steps = np.arange(joined.sizes[TIME])
-    joined = joined.assign_coords({TIME: steps, STEP: (TIME, steps)})
-    return joined.assign(length=(SEQUENCE, np.array([len(steps)])))
-
-
-def _padded(trace: xr.Dataset, length: int) -> xr.Dataset:
-    missing = length - trace.sizes[TIME]
-    if not missing:
-        return trace
-    steps = np.arange(length)
-    return trace.pad({TIME: (0, missing)}).assign_coords({TIME: steps, STEP: (TIME, steps)})
-
-
-def _pad(values: np.ndarray, length: int) -> np.ndarray:
-    padded: Any = np.pad(values, ((0, 0), (0, length - values.shape[1])), constant_values=np.nan)
-    return np.asarray(padded)
+def _room(trace: xr.Dataset, lengths: np.ndarray) -> xr.Dataset:
+    """Make a trace of as many sequences, which are still to be filled in; each starts as this one."""
+    steps = np.arange(lengths.max())
+    room = trace.isel({SEQUENCE: np.zeros(len(lengths), int), TIME: np.zeros(len(steps), int)})
+    for variable in room.data_vars.values():
+        if TIME in variable.dims:
+            variable[:] = np.nan
+    coords = {SEQUENCE: np.arange(len(lengths)), TIME: steps, STEP: (TIME, steps)}
+    return room.assign_coords(coords).assign(length=(SEQUENCE, lengths))

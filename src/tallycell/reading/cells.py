@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from tallycell.errors import TraceError
 from tallycell.names import DIRECTION, DIRECTIONS, LAYER, SEQUENCE, STEP, TIME, UNIT
@@ -17,8 +17,8 @@ from tallycell.reading.lanes import into_lanes, out_of_lanes
 from tallycell.trace.schema import activations_of
 
 NEEDED = ("i", "f", "g", "c", "c_0", "length")
-MOST_FITTED = 50_000  # steps that levels are fitted on: more change them by less than they are quoted with
-STRETCH = 5_000  # steps in one piece, where a sequence is longer than that and not all of it is fitted on
+MOST_FITTED = 15_000  # steps of either half that are looked at: more change R² by less than its error
+STRETCH = 1_000  # steps in one piece, where a sequence is longer than that and not all of it is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +76,14 @@ class Cells:
         before[:, self.start[:-1][there]] = self.c_0[:, there]
         return before
 
-    def of_unit(self, values: Float[np.ndarray, "group step lane"], unit: int) -> Float[np.ndarray, " step"]:
-        """One unit's values in double precision, contiguous; the unit by its place among these."""
+    def column(self, values: Shaped[np.ndarray, "group step lane"], unit: int) -> Shaped[np.ndarray, " step"]:
+        """One unit's values as they are stored; the unit by its place among these."""
         lanes = values.shape[-1]
-        return np.ascontiguousarray(values[unit // lanes, :, unit % lanes], dtype=np.float64)
+        return values[unit // lanes, :, unit % lanes]
+
+    def of_unit(self, values: Float[np.ndarray, "group step lane"], unit: int) -> Float[np.ndarray, " step"]:
+        """One unit's values in double precision, contiguous."""
+        return np.ascontiguousarray(self.column(values, unit), dtype=np.float64)
 
     def by_unit(self, values: Float[np.ndarray, "group step lane"]) -> Float[np.ndarray, "step unit"]:
         """Bring values back into the order of the trace."""
@@ -92,7 +96,7 @@ class Cells:
         steps = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
         rows: dict[str, Any] = {n: np.ascontiguousarray(getattr(self, n)[:, steps]) for n in ("i", "f", "g", "c")}
         rows["o"] = None if self.o is None else np.ascontiguousarray(self.o[:, steps])
-        c_0 = np.ascontiguousarray(self.before[:, begin], dtype=np.float64)
+        c_0 = np.ascontiguousarray(self.c[:, np.maximum(begin - 1, 0)], dtype=np.float64)
         # What starts a sequence starts from c_0 itself, which may be more precise than c is stored.
         first = {int(at): s for s, at in enumerate(self.start[:-1].tolist())}
         for k, at in enumerate(begin.tolist()):
@@ -121,25 +125,24 @@ def middle_step(lengths: Int[np.ndarray, " sequence"]) -> int:
 
 
 def spread_stretches(
-    start: Int[np.ndarray, " sequence+1"], begin: int, end: int, most: int | None = None
+    start: Int[np.ndarray, " sequence+1"], begin: int, end: int
 ) -> tuple[Int[np.ndarray, " stretch"], Int[np.ndarray, " stretch"]]:
     """Choose what a bounded look at some steps looks at: all sequences, or whole stretches spread evenly over them.
 
-    There are at most ``most`` steps, ``MOST_FITTED`` if that is None, unless a single stretch is longer.
+    There are at most ``MOST_FITTED`` steps, unless a single stretch is longer.
 
     Returns
     -------
     tuple
         First step of each stretch, and the step after its last.
     """
-    most = MOST_FITTED if most is None else most
     edges = np.unique(np.clip(start, begin, end))
     pieces = len(edges) - 1
     chosen = np.arange(pieces)
-    if end - begin > most:
+    if end - begin > MOST_FITTED:
         edges = np.concatenate([*(np.arange(a, b, STRETCH) for a, b in pairwise(edges.tolist())), [end]])
         pieces = len(edges) - 1
-        chosen = np.linspace(0, pieces - 1, max(1, pieces * most // (end - begin))).round().astype(np.int64)
+        chosen = np.linspace(0, pieces - 1, max(1, pieces * MOST_FITTED // (end - begin))).round().astype(np.int64)
     return edges[chosen], edges[chosen + 1]
 
 

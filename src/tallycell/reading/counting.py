@@ -7,10 +7,10 @@ step is the tally of a rung, the cell before, and what a linear leak holds.
 import numpy as np
 
 from tallycell.kernels.cpu.compiling import compiled, inlined
-from tallycell.kernels.cpu.vector import lanes_of, splat_like, vfma, vload, vstore
-from tallycell.reading.lanes import load_double, nearest
+from tallycell.kernels.cpu.doubles import load_double
+from tallycell.kernels.cpu.vector import lanes_of, splat_like, vload, vstore
 
-RUNGS = 7
+RUNGS = 7  # as many as the ladder has; code is compiled anew where this module changes, and not where another does
 # Added up for each stimulus, and for all steps. Of a rung there is a step up where more than half of its size is
 # written, and a step down likewise.
 BY_STIMULUS = (
@@ -35,56 +35,9 @@ MARKS = (
     "mean", "rest", "low", "high", "rests high", "usual", "step up", "step down", "leak keeps",
     *(f"half up {k}" for k in range(RUNGS)), *(f"half down {k}" for k in range(RUNGS)),
 )  # fmt: skip
+FIRST_HALF_UP = MARKS.index("half up 0")
 NEAR = 0.1  # of 0: what is shown is nothing
 LEAST_KEPT = 1e-12  # share of a cell: what f leaves is never said to be less
-
-
-@compiled
-def run_by_stretch(form, stored, quantised, cells, levels, cuts):  # type: ignore[no-untyped-def]
-    """Sum c - ĉ and its square over stretches of the steps; and give the tallies after the last step.
-
-    Parameters
-    ----------
-    form, stored, quantised, levels
-        As :func:`~tallycell.reading.free_run.squared_errors` takes them.
-    cells
-        c (group, step, lane), and the tallies before each sequence (group, sequence, lane).
-    cuts
-        First step of each stretch, and the number of all steps; the sequence that each stretch begins, or -1.
-
-    Returns
-    -------
-    tuple
-        (group, stretch, 2, lane) and (group, lane).
-    """
-    lanes = lanes_of(form)
-    written, kept = quantised
-    c, before = cells
-    writes, write_edges, keeps, keep_edges, intercepts = levels
-    edges, begins = cuts
-    number_of_writes, number_of_keeps = writes.shape[1], keeps.shape[1]
-    sums = np.zeros((len(c), len(begins), 2, lanes))
-    last = np.zeros((len(c), lanes))
-    for group in range(len(c)):
-        x, y, target = written[group].ctypes.data, kept[group].ctypes.data, c[group].ctypes.data
-        w, we = writes[group].ctypes.data, write_edges[group].ctypes.data
-        k, ke = keeps[group].ctypes.data, keep_edges[group].ctypes.data
-        intercept = vload(form, intercepts[group].ctypes.data, 0)
-        tally = splat_like(intercept, 0.0)
-        for stretch in range(len(begins)):
-            if begins[stretch] >= 0:
-                tally = vload(form, before[group].ctypes.data, begins[stretch] * lanes)
-            total, squares = splat_like(intercept, 0.0), splat_like(intercept, 0.0)
-            for t in range(edges[stretch], edges[stretch + 1]):
-                write = nearest(form, vload(form, x, t * lanes), w, we, number_of_writes)
-                keep = nearest(form, load_double(form, stored, y, t * lanes), k, ke, number_of_keeps)
-                tally = vfma(keep, tally, write)
-                error = load_double(form, stored, target, t * lanes) - tally - intercept
-                total, squares = total + error, vfma(error, error, squares)
-            vstore(form, total, sums[group, stretch].ctypes.data, 0)
-            vstore(form, squares, sums[group, stretch].ctypes.data, lanes)
-        vstore(form, tally, last[group].ctypes.data, 0)
-    return sums, last
 
 
 @inlined
@@ -150,7 +103,7 @@ def add_steps(form, stored, steps_read, marks, limits, stimuli, tables):  # type
                 high_before, high_after = np.where(was_high, one, zero), np.where(is_high, one, zero)
                 is_set = np.where(rests_high > 0.5, one - high_before, high_before)
                 changed = np.abs(high_after - high_before)
-                at, place = 0, 9 * lanes
+                at, place = 0, FIRST_HALF_UP * lanes
                 for _ in range(RUNGS):
                     at = _put(form, steps, at, np.where(write > vload(form, mark, place), one, zero))
                     place += lanes
@@ -224,6 +177,48 @@ def add_steps(form, stored, steps_read, marks, limits, stimuli, tables):  # type
 
 
 @compiled
+def add_holds(form, stored, read, sequences, middle, sums):  # type: ignore[no-untyped-def]
+    """Find where cells rest, and add up what they hold there and lose at the steps that do not reset.
+
+    Parameters
+    ----------
+    read
+        f and c (group, step, lane).
+    sequences
+        The first step of each, and the cells before it (group, sequence, lane).
+    middle
+        A step with an f below it resets.
+    sums
+        Σc, where the cell rests, Σ held, Σ lost: (group, 4, lane), all 0.
+    """
+    lanes = lanes_of(form)
+    (f_all, c_all), (start, c_before) = read, sequences
+    for group in range(len(c_all)):
+        f_at, c_at, out = f_all[group].ctypes.data, c_all[group].ctypes.data, sums[group].ctypes.data
+        zero = vload(form, out, 0)
+        one = zero + 1.0
+        total, forgets, towards = zero, zero, zero
+        for t in range(start[0], start[-1]):
+            f, c = load_double(form, stored, f_at, t * lanes), load_double(form, stored, c_at, t * lanes)
+            forgotten = one - np.minimum(np.maximum(np.abs(f), LEAST_KEPT), 1.0)
+            total, forgets, towards = total + c, forgets + forgotten, towards + forgotten * c
+        rest = np.where(forgets > 0.0, towards / forgets, zero)
+        held, lost = zero, zero
+        for s in range(len(start) - 1):
+            before = vload(form, c_before[group].ctypes.data, s * lanes)
+            for t in range(start[s], start[s + 1]):
+                f = load_double(form, stored, f_at, t * lanes)
+                kept = np.minimum(np.maximum(np.abs(f), LEAST_KEPT), 1.0)
+                holds = np.where(f < middle, zero, np.abs(before - rest))
+                held, lost = held + holds, lost - holds * np.log(kept)
+                before = load_double(form, stored, c_at, t * lanes)
+        vstore(form, total, out, 0)
+        vstore(form, rest, out, lanes)
+        vstore(form, held, out, 2 * lanes)
+        vstore(form, lost, out, 3 * lanes)
+
+
+@compiled
 def add_values(values, edges, near, counts, sides):  # type: ignore[no-untyped-def]
     """Add to histograms of values (step, unit), and to counts of those near the left and the right limit.
 
@@ -244,15 +239,17 @@ def add_values(values, edges, near, counts, sides):  # type: ignore[no-untyped-d
     left, right, tolerance = near
     low, high = edges[0], edges[bins]
     scale = bins / (high - low) if high > low else 0.0
+    within = edges.copy()  # by which a place that is rounded is put right, but not beyond the first and the last bin
+    within[0], within[bins] = np.nan, np.nan
     for group in range(len(values)):
-        for t in range(values.shape[1]):
-            for lane in range(values.shape[2]):
-                value = values[group, t, lane]
-                k = min(int((min(max(value, low), high) - low) * scale), bins - 1)
-                if k < bins - 1 and value >= edges[k + 1]:
-                    k += 1
-                elif k > 0 and value < edges[k]:
-                    k -= 1
-                counts[group, k, lane] += 1
-                sides[group, 0, lane] += abs(value - left) < tolerance
-                sides[group, 1, lane] += abs(value - right) < tolerance
+        rows, bin_counts, side_counts = values[group], counts[group], sides[group]
+        for t in range(len(rows)):
+            for lane in range(rows.shape[1]):
+                value = np.float64(rows[t, lane])
+                side_counts[0, lane] += abs(value - left) < tolerance
+                side_counts[1, lane] += abs(value - right) < tolerance
+                place = (min(max(value, low), high) - low) * scale
+                if not place >= 0.0:  # NaN is in no bin
+                    continue
+                k = min(int(place), bins - 1)
+                bin_counts[k + (value >= within[k + 1]) - (value < within[k]), lane] += 1

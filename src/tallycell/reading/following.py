@@ -122,7 +122,7 @@ def pair_sums(
     Parameters
     ----------
     cells, quantities
-        By step; NaN where nothing is known.
+        By step; NaN where nothing is known of a quantity.
     edges
         First step of each stretch, and the step after the last.
     counted
@@ -140,6 +140,10 @@ def pair_sums(
         return sums
     begins, ends = np.array(edges[:-1]), np.array(edges[1:])
     stretch = np.repeat(np.arange(len(begins)), ends - begins)
+    # Most quantities are known at every step, and so count the same cells.
+    known = [column.tobytes() for column in np.isfinite(quantities).T]
+    ways = list(dict.fromkeys(known))
+    columns, way = [known.index(one) for one in ways], [ways.index(one) for one in known]
     for first in range(edges[0], edges[-1], AT_ONCE):
         steps = np.arange(first, min(first + AT_ONCE, edges[-1]))
         of = stretch[steps - edges[0]]
@@ -150,32 +154,14 @@ def pair_sums(
         there = np.isfinite(b) & inside[:, :, np.newaxis]
         b = np.where(there, b, 0.0)
         a = cells[steps]
-        known = np.isfinite(a)
-        if not known.all():
-            b, there = b * known[:, :1, np.newaxis], there & known[:, :1, np.newaxis]
-            a = np.where(known, a, 0.0)
-        # Most quantities are known at every step, and so count the same cells.
-        of_pattern, pattern = _patterns(there)
-        of_cells = of_pattern.reshape(len(steps), -1).astype(np.float64)
-        shape = (units, len(lags), of_pattern.shape[2])
-        by_pattern = [(values.T @ of_cells).reshape(shape)[:, :, pattern] for values in (a, a * a)]
+        of_cells = there[..., columns].reshape(len(steps), -1).astype(np.float64)
+        shape = (units, len(lags), len(ways))
+        by_way = [(values.T @ of_cells).reshape(shape)[:, :, way] for values in (a, a * a)]
         product = (a.T @ b.reshape(len(steps), -1)).reshape(units, len(lags), names)
         alone = [there.sum(axis=0, dtype=np.float64), b.sum(axis=0), (b * b).sum(axis=0)]
         pairs, *of_b = [np.broadcast_to(one, product.shape) for one in alone]
-        sums += np.moveaxis(np.stack([pairs, *by_pattern, *of_b, product], axis=-1), 1, 2)
+        sums += np.moveaxis(np.stack([pairs, *by_way, *of_b, product], axis=-1), 1, 2)
     return sums
-
-
-def _patterns(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give where quantities (the last axis) are known, each way once, and which way is each quantity's."""
-    kinds: list[int] = []
-    pattern = np.zeros(there.shape[2], np.int64)
-    for k in range(there.shape[2]):
-        same = next((j for j, kind in enumerate(kinds) if np.array_equal(there[..., kind], there[..., k])), None)
-        pattern[k] = len(kinds) if same is None else same
-        if same is None:
-            kinds.append(k)
-    return there[..., kinds], pattern
 
 
 def movement_sums(
@@ -189,12 +175,12 @@ def movement_sums(
     sums = np.zeros((cells.shape[1], quantities.shape[1], len(ALL_LAGS), 6))
     whole = np.isfinite(quantities).all(axis=0)
     if whole.any():
-        moved = [np.full_like(values, np.nan) for values in (cells, quantities[:, whole])]
-        for begin, end in pairwise(edges):
-            last = max(begin, end - MOVEMENT)
-            for values, movement in zip((cells, quantities[:, whole]), moved, strict=True):
-                movement[begin:last] = values[begin + MOVEMENT : end] - values[begin:last]
-        sums[:, whole] = pair_sums(moved[0], moved[1], edges, counted=counted - MOVEMENT)
+        of_cells, of_quantities = (
+            np.concatenate([one[a + MOVEMENT : b] - one[a : max(a, b - MOVEMENT)] for a, b in pairwise(edges)])
+            for one in (cells, quantities[:, whole])
+        )
+        within = np.concatenate([[0], np.cumsum(np.maximum(np.diff(edges) - MOVEMENT, 0))]).tolist()
+        sums[:, whole] = pair_sums(of_cells, of_quantities, within, counted=counted - MOVEMENT)
     for k in np.flatnonzero(~whole).tolist():
         sums[:, k] = _sums_of_gaps(cells, quantities[:, k], edges)
     return sums

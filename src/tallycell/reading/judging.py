@@ -1,7 +1,7 @@
 """From sums to what is said of a unit: R² with its error, rung, role, triggers, and what it follows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -47,9 +47,12 @@ class Judged:
         return self.ladder[self.rung]
 
 
-def judge_unit(levels: Levels, sums: UnitSums, unit: int) -> Judged:
-    """Judge one unit by its sums."""
-    ladder = ladder_of(levels, sums, unit)
+def judge_units(levels: Levels, sums: UnitSums) -> tuple[Judged, ...]:
+    """Judge each unit by its sums."""
+    return tuple(_judge(levels, sums, unit, ladder) for unit, ladder in enumerate(_ladders(levels, sums)))
+
+
+def _judge(levels: Levels, sums: UnitSums, unit: int, ladder: tuple[FittedRung, ...]) -> Judged:
     rung = choose_rung(ladder)
     behaviour = behaviour_of(levels, sums, unit, ladder[rung], rung)
     follows = None if behaviour.constant or too_few(behaviour) else _followed(levels, sums, unit)
@@ -69,33 +72,27 @@ def judge_unit(levels: Levels, sums: UnitSums, unit: int) -> Judged:
     return Judged(ladder, rung, behaviour, follows, role, undecided)
 
 
-def ladder_of(levels: Levels, sums: UnitSums, unit: int) -> tuple[FittedRung, ...]:
-    """Give every rung with its R²."""
-    amount = dict(zip(ALL_AMOUNTS, sums.moved_in_all[unit].tolist(), strict=True))
-    constant = variance(amount["c squared"], amount["c"], int(sums.steps.sum())) < CONSTANT_VARIANCE
-    found = []
-    for k, (rung, fitted) in enumerate(zip(RUNGS, levels.ladder(), strict=True)):
-        testable = not constant and int(sums.steps[0]) >= rung.parameters
-        r2, error = r2_of(sums.moments[unit, k], sums.products[unit, k], int(sums.stretches))
-        writes, keeps = tuple(fitted.writes[unit].tolist()), tuple(fitted.keeps[unit].tolist())
-        found.append(
+def _ladders(levels: Levels, sums: UnitSums) -> Iterator[tuple[FittedRung, ...]]:
+    """Give every rung of each unit with its R²."""
+    of_c, squares = (sums.moved_in_all[:, ALL_AMOUNTS.index(name)] for name in ("c", "c squared"))
+    moves = variance(squares, of_c, int(sums.steps.sum())) >= CONSTANT_VARIANCE
+    testable = moves[:, np.newaxis] & (int(sums.steps[0]) >= np.array([rung.parameters for rung in RUNGS]))
+    r2, error = r2_of(sums.moments, sums.products, int(sums.stretches))
+    r2, error = (np.where(testable, one, np.nan).tolist() for one in (r2, error))
+    fitted = [(one.writes.tolist(), one.keeps.tolist(), one.intercept.tolist()) for one in levels.ladder()]
+    for unit in range(len(levels.unit)):
+        yield tuple(
             FittedRung(
-                rung.name,
-                rung.parameters,
-                r2 if testable else math.nan,
-                writes,
-                keeps,
-                float(fitted.intercept[unit]),
-                time_constant_of(keeps),
-                error if testable else math.nan,
+                rung.name, rung.parameters, r2[unit][k], tuple(writes[unit]), tuple(keeps[unit]), intercept[unit],
+                time_constant_of(keeps[unit]), error[unit][k],
             )
-        )
-    return tuple(found)
+            for k, (rung, (writes, keeps, intercept)) in enumerate(zip(RUNGS, fitted, strict=True))
+        )  # fmt: skip
 
 
 def r2_of(
-    moments: Float[np.ndarray, " moment"], products: Float[np.ndarray, "moment moment"], stretches: int
-) -> tuple[float, float]:
+    moments: Float[np.ndarray, "... moment"], products: Float[np.ndarray, "... moment moment"], stretches: int
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
     """R² = 1 - E / V and its standard error, over independent stretches.
 
     E and V are sums over stretches k of E_k = Σ(e - ē)² and V_k = Σ(c - c̄)². With the ratio ρ = E / V, se² is
@@ -119,19 +116,20 @@ def r2_of(
     Examples
     --------
     >>> of_stretches = np.array([[1.0, 0, 10, 0, 10], [3.0, 0, 10, 0, 10]])
-    >>> r2_of(of_stretches.sum(axis=0), of_stretches.T @ of_stretches, 2)
-    (0.8, 0.1)
+    >>> [float(one) for one in r2_of(of_stretches.sum(axis=0), of_stretches.T @ of_stretches, 2)]
+    [0.8, 0.1]
     """
-    squared, errors, squared_c, of_c, steps = moments.tolist()
-    if not steps or variance(squared_c, of_c, steps) < CONSTANT_VARIANCE:
-        return math.nan, math.nan
-    ratio = variance(squared, errors, steps) / variance(squared_c, of_c, steps)
+    squared, errors, squared_c, of_c, steps = np.moveaxis(moments, -1, 0)
+    count = np.where(steps > 0, steps, np.nan)
+    varied = variance(squared_c, of_c, count)
+    varied = np.where(varied >= CONSTANT_VARIANCE, varied, np.nan)
+    ratio = variance(squared, errors, count) / varied
     if stretches < 2:
-        return 1 - ratio, math.nan
-    e, c = errors / steps, of_c / steps
-    weights = np.array([1, -2 * e, -ratio, 2 * ratio * c, e**2 - ratio * c**2])
-    spread = max(float(weights @ products @ weights), 0.0) * stretches / (stretches - 1)
-    return 1 - ratio, math.sqrt(spread) / (variance(squared_c, of_c, steps) * steps)
+        return 1 - ratio, np.full_like(ratio, np.nan)
+    e, c = errors / count, of_c / count
+    weights = np.stack([np.ones_like(e), -2 * e, -ratio, 2 * ratio * c, e**2 - ratio * c**2], axis=-1)
+    spread = (weights[..., np.newaxis, :] @ products @ weights[..., np.newaxis])[..., 0, 0]
+    return 1 - ratio, np.sqrt(np.maximum(spread, 0.0) * stretches / (stretches - 1)) / (varied * count)
 
 
 def compared_with(sums: UnitSums) -> list[int]:

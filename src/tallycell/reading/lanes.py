@@ -4,27 +4,18 @@ Arrays over units are cut into groups of as many as a register holds: (step, uni
 group contiguous. What fills up the last group is 0 and read by nobody.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+from jaxtyping import Int, Shaped
 
-from tallycell.kernels.cpu.compiling import inlined
-from tallycell.kernels.cpu.vector import (
-    ELEMENTS,
-    Format,
-    FormatType,
-    VectorType,
-    host_format,
-    lanes_of,
-    load_vector,
-    pointer,
-    vload,
-    where_greater,
-)
+from tallycell.kernels.cpu.compiling import compiled
+from tallycell.kernels.cpu.threads import number_of_threads
+from tallycell.kernels.cpu.vector import Format, host_format, lanes_of, vload, vstore
+
+AT_ONCE = 1_000_000  # values of one gate that a thread reads together
+FEW = 50_000  # values that NumPy cuts sooner than compiled code is called; of more it takes several times as long
 
 
 def in_double() -> Format:
@@ -32,6 +23,7 @@ def in_double() -> Format:
     return host_format("float64")
 
 
+@cache
 def stored_as(dtype: np.dtype[Any]) -> Format:
     """Give the format of as many values as a vector of doubles holds, as they are stored."""
     return Format(str(dtype), in_double().lanes, 1)
@@ -46,54 +38,86 @@ def into_lanes(values: Shaped[np.ndarray, "... unit"]) -> Shaped[np.ndarray, "gr
     >>> np.array_equal(out_of_lanes(into_lanes(three), 3), three)
     True
     """
-    lanes, units = in_double().lanes, values.shape[-1]
-    groups = -(-units // lanes)
-    if units % lanes:
-        values = np.concatenate([values, np.zeros((*values.shape[:-1], groups * lanes - units), values.dtype)], axis=-1)
-    return np.ascontiguousarray(np.moveaxis(values.reshape(*values.shape[:-1], groups, lanes), -2, 0))
+    *others, units = values.shape
+    lanes = in_double().lanes
+    full, rest = divmod(units, lanes)
+    rows = np.ascontiguousarray(values).reshape(-1, units)
+    cut = np.zeros((full + bool(rest), len(rows), lanes), values.dtype)
+    if rows.size < FEW:
+        cut[:full] = rows[:, : full * lanes].reshape(len(rows), full, lanes).transpose(1, 0, 2)
+    else:
+        _cut(*_moved(rows, cut))
+    if rest:
+        cut[-1, :, :rest] = rows[:, -rest:]
+    return cut.reshape(len(cut), *others, lanes)
 
 
 def out_of_lanes(values: Shaped[np.ndarray, "group ... lane"], units: int) -> Shaped[np.ndarray, "... unit"]:
     """Undo :func:`into_lanes`."""
-    moved = np.moveaxis(values, 0, -2)
-    return moved.reshape(*moved.shape[:-2], -1)[..., :units]
+    groups, *others, lanes = values.shape
+    full, rest = divmod(units, lanes)
+    rows = np.ascontiguousarray(values).reshape(groups, -1, lanes)
+    joined = np.empty((rows.shape[1], units), values.dtype)
+    if rows.size < FEW:
+        joined[:, : full * lanes] = rows[:full].transpose(1, 0, 2).reshape(len(joined), full * lanes)
+    else:
+        _join(*_moved(rows, joined))
+    if rest:
+        joined[:, -rest:] = rows[-1, :, :rest]
+    return joined.reshape(*others, units)
 
 
-@intrinsic
-def load_double(typing: Any, form: Any, stored: Any, address: Any, offset: Any) -> Any:
-    """Load a vector that is stored as it may be, in double precision."""
-    vector = VectorType(form.dtype, form.lanes)
-    source = VectorType(stored.dtype, stored.lanes)
-    assert isinstance(stored, FormatType)
+def slices_of(groups: int, steps: int) -> list[slice]:
+    """Divide groups between threads, and further where these would read too much together.
 
-    def generate(_c: Any, builder: Any, _s: Any, a: Any) -> Any:
-        loaded = load_vector(builder, pointer(builder, a[2], ELEMENTS[source.dtype][0], a[3]), source)
-        return loaded if source.dtype == vector.dtype else builder.fpext(loaded, vector.llvm)
-
-    return vector(form, stored, types.int64, types.int64), generate
-
-
-@intrinsic
-def add_to_counts(typing: Any, mask: Any, address: Any, offset: Any) -> Any:
-    """Add 1 to the whole numbers of 64 bits at an address (and an offset of elements) where a mask holds."""
-    whole = ir.VectorType(ir.IntType(64), mask.lanes)
-
-    def generate(c: Any, builder: Any, _s: Any, a: Any) -> Any:
-        where = builder.bitcast(pointer(builder, a[1], ir.IntType(64), a[2]), whole.as_pointer())
-        counted = builder.load(where)
-        counted.align = 8
-        stored = builder.store(builder.add(counted, builder.zext(a[0], whole)), where)
-        stored.align = 8
-        return c.get_dummy_value()
-
-    return types.void(mask, types.int64, types.int64), generate
+    Examples
+    --------
+    >>> some = slices_of(40, 10**6)
+    >>> [one.stop - one.start for one in some] == [1] * 40 or in_double().lanes == 2
+    True
+    """
+    size = min(-(-groups // number_of_threads()), max(1, AT_ONCE // (steps * in_double().lanes)))
+    return [slice(first, min(first + size, groups)) for first in range(0, groups, size)]
 
 
-@inlined
-def nearest(form, x, levels, edges, count):  # type: ignore[no-untyped-def]
-    """Round to the nearest of some levels, which ascend; ``edges`` lie half-way between them."""
-    lanes = lanes_of(form)
-    level = vload(form, levels, 0)
-    for k in range(count - 1):
-        level = where_greater(x, vload(form, edges, k * lanes), vload(form, levels, (k + 1) * lanes), level)
-    return level
+def pick_lanes(
+    values: Shaped[np.ndarray, "group step lane"], which: Int[np.ndarray, " unit"]
+) -> Shaped[np.ndarray, "group step lane"]:
+    """Take some of the units, side by side."""
+    lanes = values.shape[-1]
+    picked = np.zeros((-(-len(which) // lanes), *values.shape[1:]), values.dtype)
+    _pick(values, which, picked)
+    return picked
+
+
+def _moved(*arrays: np.ndarray) -> tuple[Any, ...]:
+    """Give the vectors that values are moved in, and the arrays as those take them: whole numbers by their bits."""
+    dtype = np.dtype(f"float{8 * arrays[0].itemsize}")
+    return stored_as(dtype), *(array.view(dtype) for array in arrays)
+
+
+@compiled
+def _cut(form, values, cut):  # type: ignore[no-untyped-def]
+    lanes, (steps, units) = lanes_of(form), values.shape
+    source, target = values.ctypes.data, cut.ctypes.data
+    for group in range(units // lanes):
+        for t in range(steps):
+            vstore(form, vload(form, source, t * units + group * lanes), target, (group * steps + t) * lanes)
+
+
+@compiled
+def _join(form, values, joined):  # type: ignore[no-untyped-def]
+    lanes, (steps, units) = lanes_of(form), joined.shape
+    source, target = values.ctypes.data, joined.ctypes.data
+    for group in range(units // lanes):
+        for t in range(steps):
+            vstore(form, vload(form, source, (group * steps + t) * lanes), target, t * units + group * lanes)
+
+
+@compiled
+def _pick(values, which, picked):  # type: ignore[no-untyped-def]
+    lanes = values.shape[2]
+    for k in range(len(which)):
+        group, lane = which[k] // lanes, which[k] % lanes
+        for t in range(values.shape[1]):
+            picked[k // lanes, t, k % lanes] = values[group, t, lane]

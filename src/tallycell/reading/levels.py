@@ -1,14 +1,14 @@
 """The first pass: levels, and all else that a reading holds fixed while it adds up, fitted on a bounded part.
 
-The part is the whole input where that is at most 50,000 steps a half; else stretches spread evenly over it. What the
+The part is the whole input where that is at most 15,000 steps a half; else stretches spread evenly over it. What the
 second pass cannot add up is found here too: pairs of conditions, quantiles and medians.
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,16 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from tallycell.errors import InputError
+from tallycell.kernels.cpu.threads import number_of_threads
 from tallycell.names import DIRECTION, GATES, LAYER, UNIT
 from tallycell.reading.arrays import ArrayFields, read_texts, store_texts
 from tallycell.reading.cells import Cells, iterate_cells, middle_step, require_readable, spread_stretches
-from tallycell.reading.counting import LEAST_KEPT, MARKS
 from tallycell.reading.fitting import FittedLevels, fit_rungs
 from tallycell.reading.following import comparable_names
 from tallycell.reading.known import Known, read_known
-from tallycell.reading.quantise import Sorted, middle
+from tallycell.reading.lanes import slices_of
+from tallycell.reading.marks import marks_of
 from tallycell.reading.saturation import BINS, HIDDEN_OF_C, edges_of
-from tallycell.reading.sums import GROUPS_AT_ONCE
 from tallycell.reading.tally import RUNGS
 from tallycell.reading.triggers import Amounts, Extremes, Stimuli, say_symbol, symbol_stimuli, symbols_of
 
@@ -102,18 +102,21 @@ class Levels(ArrayFields):
 
     def ladder(self) -> tuple[FittedLevels, ...]:
         """Levels of each rung."""
-        found = []
-        for rung, values in zip(RUNGS, np.split(self.values, np.cumsum(SIZES)[:-1], axis=1), strict=True):
-            writes, keeps, intercept = np.split(values, [rung.writes, -1], axis=1)
-            found.append(FittedLevels(writes, keeps, intercept[:, 0]))
-        return tuple(found)
+        by_rung = np.split(self.values, np.cumsum(SIZES)[:-1], axis=1)
+        return tuple(FittedLevels.of(values, rung) for rung, values in zip(RUNGS, by_rung, strict=True))
 
     def units(self, which: Int[np.ndarray, " unit"]) -> "Levels":
-        """Levels of some units, by their places; their pairs are left out."""
+        """Levels of some units, by their places; the pairs stay those of all."""
         own = {name: getattr(self, name)[which] for name in ("layer", "direction", "unit", "values", "marks")}
-        return replace(self, **own)
+        kept = [self.directions.index(one) for one in dict.fromkeys(own["direction"].tolist())]
+        return replace(self, **own, edges=self.edges[:, kept])
 
     @property
+    def directions(self) -> tuple[str, ...]:
+        """Those that units are of, in the order of the edges."""
+        return tuple(dict.fromkeys(self.direction.tolist()))
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """One a stimulus."""
         if self.reads == "symbols":
@@ -145,8 +148,7 @@ class Levels(ArrayFields):
 
     def edges_of(self, gate: int, direction: str) -> Float[np.ndarray, " edge"]:
         """Edges of the bins of one gate."""
-        present = list(dict.fromkeys(self.direction.tolist()))
-        edges: np.ndarray = self.edges[gate, present.index(direction)]
+        edges: np.ndarray = self.edges[gate, self.directions.index(direction)]
         return edges
 
 
@@ -184,6 +186,17 @@ def fit_levels(
     return fit_with_pairs(read_known(trace, tokens, quantities, vocabulary), symbols=symbols, tested=tested)[0]
 
 
+def stretch_of(quoted: int) -> int:
+    """Choose how many steps a stretch has, by the number of steps that R² is quoted on.
+
+    Examples
+    --------
+    >>> stretch_of(100), stretch_of(14_725), stretch_of(10**9)
+    (10, 461, 5000)
+    """
+    return min(max(-(-quoted // MOST_STRETCHES), SHORTEST_STRETCH), LONGEST_STRETCH)
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """The bounded part of some cells: which steps it is, and how many of them are fitted on."""
@@ -209,13 +222,15 @@ def fit_known(
         )
     until = middle_step(lengths) if tested is None else int(lengths.sum())
     total = math.prod(known.trace.sizes[name] for name in (LAYER, DIRECTION, UNIT))
+    if progress is not None:
+        progress(0, total)
     samples: list[Sample] = []
     fitted: list[tuple[np.ndarray, np.ndarray]] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(number_of_threads()) as pool:
         for cells in iterate_cells(known.trace):
             sample = _sample_of(cells, until)
             samples.append(sample)
-            slices = [slice(k, k + GROUPS_AT_ONCE) for k in range(0, len(cells.c), GROUPS_AT_ONCE)]
+            slices = slices_of(len(cells.c), sample.middle)
             jobs = [replace(sample, cells=sample.cells.some(groups)) for groups in slices]
             for one in pool.map(_fit_sample, jobs):
                 fitted.append(one)
@@ -229,7 +244,7 @@ def fit_known(
     levels = Levels(
         layer=np.array(layer), direction=np.array(direction), unit=np.array(unit),
         values=np.concatenate([values for values, _ in fitted]), marks=np.concatenate([marks for _, marks in fitted]),
-        stretch=np.array(min(max(quoted // MOST_STRETCHES, SHORTEST_STRETCH), LONGEST_STRETCH)),
+        stretch=np.array(stretch_of(quoted)),
         **_stimuli(known, samples[0], symbols), **_bins(samples), **_features(known, samples[0]),
         pair_unit=np.zeros(0, np.int64), pair_event=np.zeros(0, "U9"), pair_stimulus=store_texts(()),
         pair_figures=np.zeros((0, 4)),
@@ -253,45 +268,7 @@ def _fit_sample(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     cells = sample.cells
     edges = np.unique(cells.start.clip(0, sample.middle))
     ladder = fit_rungs(cells.take(edges[:-1], edges[1:]))
-    values = [np.concatenate([one.writes, one.keeps, one.intercept[:, np.newaxis]], axis=1) for one in ladder]
-    marks = np.array([_marks_of(cells, unit, [one.writes[unit] for one in ladder]) for unit in range(len(cells.units))])
-    return np.concatenate(values, axis=1), marks
-
-
-def _marks_of(cells: Cells, unit: int, writes: Sequence[np.ndarray]) -> list[float]:
-    """Find what the steps of one unit are measured against, by ``MARKS``."""
-    c, f, write, before = (cells.of_unit(values, unit) for values in (cells.c, cells.f, cells.write, cells.before))
-    resets = f < middle(cells.activations.gate)
-    kept = np.clip(np.abs(f), LEAST_KEPT, 1.0)
-    total = float((1 - kept).sum())
-    rest = float((1 - kept) @ c) / total if total > 0 else 0.0
-    held = np.abs(before - rest)[~resets]
-    lost = -float(held @ np.log(kept[~resets]))
-    constant = time_constant(float(held.sum()), lost)
-    low, high = Sorted(c).levels(2).tolist()
-    unreset = write[~resets]
-    by_name = {
-        "mean": float(c.mean()), "rest": rest, "low": low, "high": high, "rests high": float(abs(high) < abs(low)),
-        "usual": float(np.median(unreset)) if unreset.size else 0.0, "step up": _one_step(write),
-        "step down": -_one_step(-write), "leak keeps": 0.0 if constant == 0 else math.exp(-1 / constant),
-    }  # fmt: skip
-    by_name |= {f"half up {k}": float(levels.max()) / 2 for k, levels in enumerate(writes)}
-    by_name |= {f"half down {k}": float(levels.min()) / 2 for k, levels in enumerate(writes)}
-    return [by_name[name] for name in MARKS]
-
-
-def time_constant(held: float, lost: float) -> float:
-    """Count the steps that forget what is held to 1/e: 0 if nothing is held, infinite if nothing is lost."""
-    return 0.0 if held == 0 else math.inf if lost <= 0 else held / lost
-
-
-def _one_step(write: Float[np.ndarray, " step"]) -> float:
-    """Size of the step up that explains the writes upwards best, each counted as that or as nothing; 0 if none is."""
-    upwards = write[write > 0]
-    if not upwards.size:
-        return 0.0
-    mirrored = np.concatenate([upwards, -upwards])  # so that the middle one of three levels is nothing
-    return float(Sorted(mirrored).levels(3)[-1])
+    return np.concatenate([one.flat() for one in ladder], axis=1), marks_of(cells, ladder)
 
 
 def _stimuli(known: Known, sample: Sample, symbols: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -313,7 +290,8 @@ def _stimuli(known: Known, sample: Sample, symbols: Sequence[str] | None) -> dic
     clock = known.clock(direction)
     found = symbols_of(known.tokens) if known.tokens is not None and symbols is None else tuple(symbols or ())
     values = known.quantities_at(direction, names)
-    centers = [float(np.nanmean(column)) if np.isfinite(column).any() else 0.0 for column in values.T]
+    finite = [column[np.isfinite(column)] for column in values.T]
+    centers = [float(some.mean()) if some.size else 0.0 for some in finite]
     return {
         "reads": np.array(reads), "symbols": store_texts(found),
         "amounts": store_texts(() if amounts is None else amounts.names),

@@ -7,15 +7,17 @@ the values of the weights stay, what they were learned to do together is gone.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from tallycell.names import GATES
+from tallycell.input import Input
+from tallycell.names import GATES, TIME
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.following import Follows
+from tallycell.reading.known import Known
 from tallycell.reading.roles import ROLES
 from tallycell.reading.saturation import read_saturation, saturated_share
 from tallycell.trace import Record, record_trace
@@ -23,6 +25,7 @@ from tallycell.trace.inputs import read_model
 
 DRAWS = 3  # shuffled networks
 MOST_UNITS = 32  # of each layer and direction read in a draw, evenly spread
+MOST_STEPS = 10_000  # of one sequence that they read: roles and R² are compared by what many units have
 AS_COMMON = 0.8  # of the share without learning: a role that is hardly more common than that is no sign of it
 
 
@@ -85,6 +88,19 @@ def shuffled(parameters: LSTMParameters, seed: int) -> LSTMParameters:
     return LSTMParameters(
         weights, parameters.activations, parameters.forget_gate, parameters.clip_pre, parameters.clip_cell
     )  # fmt: skip
+
+
+def cut_short(given: Any, known: Known) -> tuple[Any, Known]:
+    """Cut an input of one long sequence, and what is known of it, to the steps that shuffled networks read."""
+    if len(known.lengths) != 1 or int(known.lengths[0]) <= MOST_STEPS:
+        return given, known
+    first = slice(0, MOST_STEPS)
+    quantities = {name: values[:, first] for name, values in known.quantities.items()}
+    known = replace(known, tokens=known.tokens and [known.tokens[0][first]], quantities=quantities)
+    if not isinstance(given, Input):  # the x of a trace
+        return given.isel({TIME: first}), known
+    lengths = None if given.lengths is None else np.minimum(given.lengths, MOST_STEPS)
+    return replace(given, x=given.x[first], lengths=lengths), known
 
 
 def read_nothing_learned(

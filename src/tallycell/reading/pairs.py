@@ -21,7 +21,6 @@ FEWEST = 10  # steps at which a pair is there, in either half
 BEATS = 0.1  # of the steps with a pair, by which its share exceeds that of each condition alone
 MOST_SYMBOLS = 3  # symbols that a second condition is looked for with
 MOST_AMOUNTS = 32  # features or quantities: among more no pairs are looked for
-MOST_SEARCHED = 20_000  # steps of each half that are looked at, evenly spread
 
 Mask = Bool[np.ndarray, " step"]
 Bits = UInt64[np.ndarray, " word"]
@@ -43,31 +42,21 @@ class PairSearch:
     Attributes
     ----------
     stimuli
-        At the steps that are looked at.
-    steps
-        Which those are, of all.
+        At each step.
     found_on
-        How many of them lie in the first half.
+        How many steps lie in the first half.
     thresholds
         Amounts above and below their tenths, as conditions.
     """
 
     stimuli: Stimuli
-    steps: Int[np.ndarray, " looked"]
     found_on: int
     thresholds: tuple[_Condition, ...]
 
     @classmethod
     def over(cls, stimuli: Stimuli, middle: int) -> "PairSearch":
         """Prepare a search over some steps, of which those before the middle are the first half."""
-        halves = [
-            np.unique(np.linspace(begin, end - 1, min(end - begin, MOST_SEARCHED)).astype(np.int64))
-            for begin, end in ((0, middle), (middle, stimuli.steps))
-            if end > begin
-        ]
-        looked = np.concatenate(halves)
-        sampled = stimuli.take(looked)
-        return cls(sampled, looked, int((looked < middle).sum()), tuple(_thresholds(sampled.amounts)))
+        return cls(stimuli, middle, tuple(_thresholds(stimuli.amounts)))
 
     def find(self, event: Mask, amount: Float[np.ndarray, " step"]) -> Trigger | None:
         """Find two conditions that bring an event together, or None.
@@ -75,18 +64,18 @@ class PairSearch:
         Parameters
         ----------
         event
-            Whether it happens, at the steps that are looked at.
+            Whether it happens, by step.
         amount
-            What it moves there.
+            What it moves.
 
         Examples
         --------
-        >>> from tallycell.reading.triggers import amount_stimuli
+        >>> from tallycell.reading.triggers import Extremes
         >>> draw = np.random.default_rng(0)
         >>> rain, warmth = draw.exponential(size=2000), draw.normal(size=2000)
-        >>> stimuli = amount_stimuli(Amounts(("rain", "warmth"), ("mm", "°C"), np.stack([rain, warmth])))
+        >>> amounts = Amounts(("rain", "warmth"), ("mm", "°C"), np.stack([rain, warmth]))
         >>> snows = (rain > 1.2) & (warmth < 0)
-        >>> PairSearch.over(stimuli, 1000).find(snows, snows * rain).stimulus
+        >>> PairSearch.over(Extremes.of(amounts).stimuli(amounts), 1000).find(snows, snows * rain).stimulus
         'rain above 1.2 mm while warmth is below -0.031 °C'
         """
         chance = float(event.mean()) if event.size else 0.0
@@ -196,18 +185,12 @@ def _quote(
     share = float(event[both].mean())
     for one in (first, second):
         alone = float(event[one.at[part]].mean())
-        if share < alone + BEATS or (alone < 1 and _surprise(event, both, alone) < ABOVE_CHANCE):
+        if share < alone + BEATS:
+            return None
+        if 0 < alone < 1 and (share - alone) * math.sqrt(both.sum() / (alone * (1 - alone))) < ABOVE_CHANCE:
             return None
     mean = float(amount[part][both].mean())
     return Trigger(f"{first.first} {second.second}", share, float(event.mean()), int(both.sum()), mean)
-
-
-def _surprise(event: Mask, at: Mask, chance: float) -> float:
-    """Count the standard deviations by which an event is more frequent at some steps than chance has it."""
-    seen = int(at.sum())
-    if seen < FEWEST or not 0 < chance < 1:
-        return -math.inf
-    return (float(event[at].mean()) - chance) * math.sqrt(seen / (chance * (1 - chance)))
 
 
 def _thresholds(amounts: Amounts | None) -> Iterator[_Condition]:

@@ -1,9 +1,9 @@
-"""A few levels for many values: Lloyd's algorithm, and the nearest level."""
+"""A few levels for many values: Lloyd's algorithm."""
 
 import math
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from tallycell.activations import Activation
 from tallycell.kernels.cpu.compiling import compiled
@@ -17,11 +17,6 @@ def middle(activation: Activation) -> float:
     return (left + right) / 2
 
 
-def nearest_level(values: Float[np.ndarray, " step"], levels: Float[np.ndarray, " level"]) -> Int[np.ndarray, " step"]:
-    """Index of the level nearest to each value; levels ascend."""
-    return np.searchsorted((levels[1:] + levels[:-1]) / 2, values).astype(np.int64)
-
-
 class Sorted:
     """Values in ascending order with cumulated weights, from which levels of any number follow in no time.
 
@@ -30,19 +25,21 @@ class Sorted:
     values
         In any order.
     weights
-        How much each counts; 1 if None.
+        How much each counts.
     """
 
-    def __init__(self, values: Float[np.ndarray, " step"], weights: Float[np.ndarray, " step"] | None = None) -> None:
-        if weights is None:
-            self.values = np.sort(values)
-            weight, moment = np.arange(1.0, len(values) + 1), np.cumsum(self.values)
-        else:
-            order = np.argsort(values)
-            self.values, weights = values[order], weights[order]
-            weight, moment = np.cumsum(weights), np.cumsum(weights * self.values)
-        self._weight = np.concatenate([[0.0], weight])
-        self._moment = np.concatenate([[0.0], moment])
+    def __init__(self, values: Float[np.ndarray, " step"], weights: Float[np.ndarray, " step"]) -> None:
+        order = np.argsort(values)
+        weights = weights[order]
+        self.values = values[order]
+        self._weight, self._moment = _cumulated(weights), _cumulated(weights * self.values)
+
+    @classmethod
+    def ascending(cls, values: Float[np.ndarray, " step"]) -> "Sorted":
+        """Take values that ascend already, each of which counts 1."""
+        made = cls.__new__(cls)
+        made.values, made._weight, made._moment = values, np.arange(len(values) + 1.0), _cumulated(values)
+        return made
 
     def quantile(self, share: Float[np.ndarray, " share"]) -> Float[np.ndarray, " share"]:
         """Quantiles of the values, weights left aside, as ``np.quantile`` has them."""
@@ -54,26 +51,26 @@ class Sorted:
         return between
 
     def levels(self, count: int) -> Float[np.ndarray, " level"]:
-        """Levels by Lloyd's algorithm, as :func:`lloyd_levels` gives them."""
+        """Levels that quantise the values with little weighted squared error, ascending.
+
+        Lloyd's algorithm in one dimension, on cumulative sums, from the quantiles on. Source: S. Lloyd, "Least squares
+        quantization in PCM", 1982.
+
+        Examples
+        --------
+        >>> Sorted(np.array([0.0, 1.0, 0.1, 0.9]), np.ones(4)).levels(2)
+        array([0.05, 0.95])
+        """
         first = self.quantile((np.arange(count) + 0.5) / count)
         levels: np.ndarray = np.sort(_lloyd(self.values, self._weight, self._moment, first))
         return levels
 
 
-def lloyd_levels(
-    values: Float[np.ndarray, " step"], weights: Float[np.ndarray, " step"], count: int
-) -> Float[np.ndarray, " level"]:
-    """Levels that quantise values with little weighted squared error, ascending.
-
-    Lloyd's algorithm in one dimension, on sorted values with cumulative sums, from the quantiles on. Source: S. Lloyd,
-    "Least squares quantization in PCM", 1982.
-
-    Examples
-    --------
-    >>> lloyd_levels(np.array([0.0, 0.1, 0.9, 1.0]), np.ones(4), 2)
-    array([0.05, 0.95])
-    """
-    return Sorted(values, weights).levels(count)
+def _cumulated(values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step+1"]:
+    """Sum the values before each."""
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, out=sums[1:])
+    return sums
 
 
 @compiled

@@ -4,8 +4,7 @@ With its levels fixed (:mod:`tallycell.reading.levels`), a freely running tally 
 everything that a reading quotes is a sum over sequences: read in one block, in many, or on many machines.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,22 +14,22 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from tallycell.reading.adding import Carry, Steps, rows_of, stretches_of, sum_cells
+from tallycell.kernels.cpu.threads import number_of_threads
+from tallycell.reading.adding import Carry, Steps, compare_cells, rows_of, stretches_of, sum_cells
 from tallycell.reading.arrays import ArrayFields, read_texts
 from tallycell.reading.cells import Cells, iterate_cells, middle_step
 from tallycell.reading.counting import BY_STIMULUS, COUNTED, OVERALL
 from tallycell.reading.following import MOVEMENT, movement_of
 from tallycell.reading.known import Known, read_known
+from tallycell.reading.lanes import slices_of
 
 if TYPE_CHECKING:
     from tallycell.reading.levels import Levels
 
-GROUPS_AT_ONCE = 8  # vectors of units that a thread reads together
 COUNTS = tuple(name for name in BY_STIMULUS if name in COUNTED)
 AMOUNTS = tuple(name for name in BY_STIMULUS if name not in COUNTED)
 ALL_COUNTS = tuple(name for name in OVERALL if name in COUNTED)
 ALL_AMOUNTS = tuple(name for name in OVERALL if name not in COUNTED)
-MOMENTS = ("squared error", "error", "squared c", "c", "steps")  # of a stretch
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +51,9 @@ class UnitSums(ArrayFields):
     lowest, highest
         Of the cells.
     stretches, moments, products
-        Number of stretches that R² is quoted on; by rung, the sums over them of ``MOMENTS``, and of the products of any
-        two of these: (unit, rung, moment), (unit, rung, moment, moment).
+        Number of stretches that R² is quoted on; by rung, the sums over them of Σe², Σe, Σc², Σc and steps, e being
+        c - ĉ and c about a value near its mean, and of the products of any two of these: (unit, rung, moment),
+        (unit, rung, moment, moment).
     near, histogram
         Gate values near their left and right limits, and in each bin: (unit, gate, side), (unit, gate, bin).
     known, movements
@@ -128,17 +128,16 @@ def sum_known(known: Known, levels: "Levels", *, tested: bool | None) -> UnitSum
     """Sum a trace together with what is known of it, as :func:`sum_block` does."""
     lengths = known.lengths
     middle = {None: middle_step(lengths), True: 0, False: int(lengths.sum())}[tested]
+    steps = steps_by_direction(known, levels, middle)
     parts: list[dict[str, np.ndarray]] = []
     for cells in iterate_cells(known.trace):
-        steps = steps_of(known, levels, cells.direction, middle)
-        parts += [part for part, _ in sum_side_by_side(cells, levels, steps)]
-    return gather(parts, known, levels, middle)
+        parts.append(sum_side_by_side(cells, levels, steps[cells.direction])[0])
+    return gather(parts, levels, steps[levels.directions[0]])
 
 
-def gather(parts: Sequence[dict[str, np.ndarray]], known: Known, levels: "Levels", middle: int) -> UnitSums:
+def gather(parts: Sequence[dict[str, np.ndarray]], levels: "Levels", steps: Steps) -> UnitSums:
     """Put the sums of some cells each together, with those that are the same for all."""
-    by_unit = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return UnitSums(**by_unit, **_shared(known, levels, steps_of(known, levels, levels.direction[0], middle), middle))
+    return UnitSums(**_side_by_side(parts), **_shared(levels, steps))
 
 
 def sum_piece(
@@ -163,16 +162,19 @@ def sum_piece(
     tuple
         The sums, and what the next piece needs.
     """
-    middle = 0 if tested else int(known.lengths.sum())
-    done: list[tuple[dict[str, np.ndarray], Carry]] = []
+    (steps,) = steps_by_direction(known, levels, 0 if tested else int(known.lengths.sum())).values()
+    done = []
+    units = 0
     for cells in iterate_cells(known.trace):
-        done += sum_side_by_side(cells, levels, steps_of(known, levels, cells.direction, middle), carry)
+        which = slice(units, units + len(cells.units))
+        units = which.stop
+        done.append(sum_side_by_side(cells, levels, steps, None if carry is None else carry.units(which)))
     handed = [carried for _, carried in done]
     onwards = replace(
         handed[0], tallies=np.concatenate([one.tallies for one in handed]),
         leak=np.concatenate([one.leak for one in handed]), cells=np.concatenate([one.cells for one in handed], axis=1),
     )  # fmt: skip
-    sums = gather([part for part, _ in done], known, levels, middle)
+    sums = gather([part for part, _ in done], levels, steps)
     if carry is None:
         return sums, onwards
     # Movements that began in the piece before end in this one.
@@ -182,43 +184,55 @@ def sum_piece(
 
 
 def sum_side_by_side(
-    cells: Cells, levels: "Levels", steps: "Steps", carry: Carry | None = None
-) -> Iterator[tuple[dict[str, np.ndarray], Carry]]:
+    cells: Cells, levels: "Levels", steps: Steps, carry: Carry | None = None
+) -> tuple[dict[str, np.ndarray], Carry]:
     """Sum over the steps of cells of one layer and direction, some of them at a time."""
     here = np.flatnonzero((levels.layer == cells.layer) & (levels.direction == cells.direction))
     lanes = cells.c.shape[-1]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(number_of_threads()) as pool:
+        comparing = pool.submit(compare_cells, cells, levels.units(here), steps, carry)
         jobs = []
-        for first in range(0, len(cells.c), GROUPS_AT_ONCE):
-            which = here[first * lanes : (first + GROUPS_AT_ONCE) * lanes]
-            some = cells.some(slice(first, first + GROUPS_AT_ONCE))
-            jobs.append((some, levels.units(which), steps, None if carry is None else carry.units(which)))
-        yield from pool.map(lambda job: sum_cells(*job), jobs)
+        for groups in slices_of(len(cells.c), cells.steps):
+            which = slice(groups.start * lanes, groups.stop * lanes)
+            handed_on = None if carry is None else carry.units(which)
+            jobs.append((cells.some(groups), levels.units(here[which]), steps, handed_on))
+        summed, handed = zip(*pool.map(lambda job: sum_cells(*job), jobs), strict=True)
+        sums, context = comparing.result()
+    return _side_by_side(summed) | sums, Carry(**_side_by_side(handed), **context)
 
 
-def steps_of(known: Known, levels: "Levels", direction: str, middle: int) -> Steps:
-    """Give what was read at the steps of a direction."""
-    seasons = read_texts(levels.seasons)
+def _side_by_side(some: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Join arrays over units, by their names."""
+    return {name: np.concatenate([one[name] for one in some]) for name in some[0]}
+
+
+def steps_by_direction(known: Known, levels: "Levels", middle: int) -> dict[str, Steps]:
+    """Give what was read at the steps of each direction, as it reads."""
+    return {direction: _steps_of(known, levels, direction, middle) for direction in levels.directions}
+
+
+def _steps_of(known: Known, levels: "Levels", direction: str, middle: int) -> Steps:
+    seasons, features = read_texts(levels.seasons), known.features(direction, as_read=True)
     return Steps(
         levels.stimuli(known, direction),
         known.clock(direction).seasons_of_steps(seasons) if seasons else None,
         known.quantities_at(direction, read_texts(levels.quantities)) - levels.quantity_centers,
+        None if features is None else features.values - levels.feature_centers[:, np.newaxis],
+        np.concatenate([[0], np.cumsum(known.lengths)]),
         middle,
     )
 
 
-def _shared(known: Known, levels: "Levels", steps: Steps, middle: int) -> dict[str, np.ndarray]:
+def _shared(levels: "Levels", steps: Steps) -> dict[str, np.ndarray]:
     """Sum what is the same for all units."""
-    count = int(known.lengths.sum())
+    count, middle = len(steps.quantities), steps.middle
     rows = rows_of(count, levels, steps)[1]
     there = np.isfinite(steps.quantities)
-    start = np.concatenate([[0], np.cumsum(known.lengths)])
     movements = [
-        sum(len(movement_of(np.flatnonzero(one[a:b]))[0]) for a, b in pairwise(start.tolist())) for one in there.T
+        sum(len(movement_of(np.flatnonzero(one[a:b]))[0]) for a, b in pairwise(steps.start.tolist())) for one in there.T
     ]
-    features = known.features(levels.direction[0], as_read=True)
-    about = None if features is None else features.values - levels.feature_centers[:, np.newaxis]
-    quoted = stretches_of(start, middle, int(levels.stretch))[0][:-1] >= middle
+    about = steps.features
+    quoted = stretches_of(steps.start, middle, int(levels.stretch))[0][:-1] >= middle
     return {
         "steps": np.array([middle, count - middle]),
         "seen": np.bincount(rows, minlength=levels.rows),

@@ -320,8 +320,3 @@ class Extremes:
             present=np.concatenate([x >= self.high[:, np.newaxis], x <= self.low[:, np.newaxis]]),
             amounts=amounts,
         )
-
-
-def amount_stimuli(amounts: Amounts | None) -> Stimuli | None:
-    """Stimuli of amounts by their own highest and lowest tenths; None if there are none."""
-    return None if amounts is None else Extremes.of(amounts).stimuli(amounts)

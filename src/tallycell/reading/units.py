@@ -17,10 +17,10 @@ from tallycell.reading.arrays import read_texts
 from tallycell.reading.clock import Clock, say_filling
 from tallycell.reading.first_pass import fit_with_pairs
 from tallycell.reading.following import Follows, notes_on
-from tallycell.reading.judging import Judged, compared_with, find_single, judge_unit, pairs_of
+from tallycell.reading.judging import Judged, compared_with, find_single, judge_units, pairs_of
 from tallycell.reading.known import Known, read_known
 from tallycell.reading.levels import Levels, fit_known
-from tallycell.reading.nothing_learned import read_nothing_learned
+from tallycell.reading.nothing_learned import cut_short, read_nothing_learned
 from tallycell.reading.pairs import BEATS
 from tallycell.reading.plausibility import warning_on
 from tallycell.reading.reading import Reading, UnitReading, no_such_unit
@@ -97,17 +97,16 @@ def read_units(
     if model is not None and given is None:
         raise InputError("the trace holds no x, so nothing can be read again; give the Input that the model read")
     known = read_known(trace, tokens, quantities, vocabulary)
-    levels, sums = fit_with_pairs(known, progress=progress)
-    if sums is None:
-        sums = sum_known(known, levels, tested=None)
-    reading = read_sums(levels, sums)
+    levels, looked = fit_with_pairs(known, progress=progress)
+    reading = read_sums(levels, *(looked or (sum_known(known, levels, tested=None),)))
     if model is None:
         return reading
-    nothing = read_nothing_learned(model, given, lambda shuffled: read_roles(replace(known, trace=shuffled)))
+    given, few = cut_short(given, known)
+    nothing = read_nothing_learned(model, given, lambda shuffled: read_roles(replace(few, trace=shuffled)))
     return replace(reading, nothing_learned=nothing)
 
 
-def read_sums(levels: Levels, sums: UnitSums) -> Reading:
+def read_sums(levels: Levels, sums: UnitSums, judged: Sequence[Judged] | None = None) -> Reading:
     """Say what each unit does, from what was fitted and what was added up.
 
     Parameters
@@ -116,6 +115,8 @@ def read_sums(levels: Levels, sums: UnitSums) -> Reading:
         As :func:`~tallycell.reading.levels.fit_levels` gave them.
     sums
         Of all blocks, added up.
+    judged
+        What :func:`~tallycell.reading.judging.judge_units` makes of these, if that is known already.
 
     Returns
     -------
@@ -125,7 +126,8 @@ def read_sums(levels: Levels, sums: UnitSums) -> Reading:
     steps = int(sums.steps.sum())
     clock = Clock(None if math.isnan(levels.step_seconds) else float(levels.step_seconds))
     pairs = pairs_of(levels)
-    units = tuple(_read_unit(levels, sums, unit, clock, pairs) for unit in range(len(levels.unit)))
+    judged = judged or judge_units(levels, sums)
+    units = tuple(_read_unit(levels, sums, unit, one, clock, pairs) for unit, one in enumerate(judged))
     names = read_texts(levels.quantities)
     values = dict(zip(names, sums.known.sum(axis=0).tolist(), strict=True))
     saturation = saturation_of(levels, sums)
@@ -170,14 +172,12 @@ def read_roles(known: Known) -> list[tuple[str, float, Follows | None]]:
     """Give role and R² of each unit of a trace, and what it follows, without what its sentence would need besides."""
     levels, _ = fit_known(known)
     sums = sum_known(known, levels, tested=None)
-    found = [judge_unit(levels, sums, unit) for unit in range(len(levels.unit))]
-    return [(one.role, one.tally.r2, one.follows) for one in found]
+    return [(one.role, one.tally.r2, one.follows) for one in judge_units(levels, sums)]
 
 
 def _read_unit(
-    levels: Levels, sums: UnitSums, unit: int, clock: Clock, pairs: Mapping[tuple[int, str], Trigger]
+    levels: Levels, sums: UnitSums, unit: int, one: Judged, clock: Clock, pairs: Mapping[tuple[int, str], Trigger]
 ) -> UnitReading:  # fmt: skip
-    one = judge_unit(levels, sums, unit)
     single = find_single(levels, sums, unit, one)
     triggers = {event: _with_pair(some, pairs.get((unit, event))) for event, some in single.items()}
     filling = _say_filling(levels, sums, unit, one)
