@@ -88,11 +88,16 @@ def test_what_is_said_to_be_needed_is_not_less_than_what_is_taken(shape, reading
 
 @pytest.fixture
 def lstm(tmp_path):
+    return save_lstm(tmp_path, [""])
+
+
+def save_lstm(folder, directions):
     import tallycell as tc
 
-    weights = {"weight_ih_l0": np.ones((256, 4)), "weight_hh_l0": np.zeros((256, 64))}
-    tc.save(tc.LSTMParameters(weights), tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
+    shapes = {"weight_ih_l0": (256, 4), "weight_hh_l0": (256, 64)}
+    weights = {name + suffix: np.zeros(shape) for name, shape in shapes.items() for suffix in directions}
+    tc.save(tc.LSTMParameters(weights), folder / "model.safetensors")
+    return folder / "model.safetensors"
 
 
 def limited(*command: object, gib: float = 3) -> subprocess.CompletedProcess[str]:
@@ -104,9 +109,10 @@ def limited(*command: object, gib: float = 3) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("command", ["read", "trace"])
-def test_what_does_not_fit_is_said_in_one_line_before_it_begins(lstm, tmp_path, command):
+def test_what_does_not_fit_is_said_in_one_line_before_it_begins(tmp_path, command):
     np.save(tmp_path / "x.npy", np.zeros((1_000_000, 4), np.float32))
-    # One unit is read from a whole trace; all are read block by block.
+    # One unit is read from a whole trace; all are read block by block. What is read from both ends is traced at once.
+    lstm = save_lstm(tmp_path, [""] if command == "read" else ["", "_reverse"])
     read, trace = ("--array", tmp_path / "x.npy", "--unit", "0.0"), (tmp_path / "x.npy", "-o", tmp_path / "t.zarr")
     source = read if command == "read" else trace
     done = limited(command, lstm, *source)

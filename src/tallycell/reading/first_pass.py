@@ -37,6 +37,9 @@ def fit_with_pairs(
         direction: one.take(first.steps, first.cells.start, first.middle)
         for direction, one in steps_by_direction(known, levels, first.middle).items()
     }
+    complete = len(first.steps) == int(known.lengths.sum())
+    if not complete:  # what cells follow is said by the sums over all steps, and no pair depends on it
+        steps = {name: replace(one, quantities=one.quantities[:, :0]) for name, one in steps.items()}
     parts = [sum_side_by_side(sample.cells, levels, steps[sample.cells.direction])[0] for sample in samples]
     sums = gather(parts, levels, steps[levels.directions[0]])
     judged = judge_units(levels, sums)
@@ -58,7 +61,7 @@ def fit_with_pairs(
         pair_event=np.array([event for _, event, _ in found], dtype="U9"),
         pair_stimulus=store_texts([one.stimulus for _, _, one in found]), pair_figures=np.array(figures).reshape(-1, 4),
     )  # fmt: skip
-    return with_pairs, (sums, judged) if len(first.steps) == int(known.lengths.sum()) else None
+    return with_pairs, (sums, judged) if complete else None
 
 
 def _pairs_of_unit(
