@@ -85,7 +85,7 @@ def test_train_takes_as_many_units_as_the_scoreboard_has(run, tmp_path):
 
 def test_train_refuses_before_it_works(run, tmp_path):
     status, _, err = run("train", "anban", "-o", tmp_path / "a.safetensors")
-    assert (status, err[:44]) == (2, "tallycell: no language called 'anban'; there")
+    assert (status, err[:51]) == (2, "tallycell: 'anban' is neither a language nor a file")
     status, _, err = run("train", "anbn", "-o", tmp_path / "a.onnx")
     assert status == 2
     assert "so let the name end in .safetensors" in err

@@ -26,7 +26,10 @@ WRITERS = {
     "export": (("export", "anbn", "-o", "{}"), "tallycell.machine.notation.text.format_machine"),
     "compile": (("compile", "anbn", "-o", "{}.safetensors"), "tallycell.machine.compiling.compilation.compile_machine"),
     "extract": (("extract", "net.safetensors", "-o", "{}"), "tallycell.machine.extracting.extraction.extract_machine"),
-    "harden": (("harden", "net.safetensors", "-o", "{}.safetensors"), "tallycell.machine.hardening.harden"),
+    "harden": (
+        ("harden", "net.safetensors", "-o", "{}.safetensors"),
+        "tallycell.machine.extracting.extraction.extract_with_walk",
+    ),
     "trace": (("trace", "net.safetensors", "x.npy", "-o", "{}"), "tallycell.trace.record_to_store"),
 }
 

@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch):
     network = tc.compile_machine(shipped_machine("anbn"))
     for name in ("network", "mine"):
         tc.save(network, tmp_path / f"{name}.safetensors")
-    tc.save(brackets(forget=3.0), tmp_path / "trained.safetensors")
+    tc.save(brackets(forget=9.0), tmp_path / "trained.safetensors")
     return tmp_path
 
 

@@ -7,10 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tallycell.errors import InputError
+from tallycell.errors import InputError, TallycellError
 from tallycell.learning.languages import Language, language, languages
-from tallycell.learning.languages.strings import any_string, balanced, beta_binomial, brackets, uniform
-from tallycell.machine import shipped_machine
+from tallycell.learning.languages.own import language_of_machine
+from tallycell.learning.languages.strings import (
+    any_string,
+    balanced,
+    beta_binomial,
+    brackets,
+    geometric,
+    in_blocks,
+    uniform,
+)
+from tallycell.machine import parse, shipped_machine
 
 BLISS = "data/bliss/datasets"
 ENOUGH = 12  # members of the slow definitions, in n
@@ -321,7 +330,7 @@ def test_a_language_of_ones_own_needs_no_registration():
 
 
 def test_refusals_say_what_to_do():
-    with pytest.raises(InputError, match=r"no language called 'anban'; there are anbn-sampled, anbn, "):
+    with pytest.raises(InputError, match=r"'anban' is neither a language nor a file; did you mean anbn\? there are"):
         language("anban")
     with pytest.raises(InputError, match="dyck-1 is no language in n; draw strings by length"):
         language("dyck-1").member(3)
@@ -363,3 +372,103 @@ def test_balanced_brackets_may_go_on_as_published(third_party):
             chosen = of.expected(codes, np.array([len(inner)])).chosen[0]
             # Theirs are the end, ( and ); ours (, ) and the end.
             np.testing.assert_array_equal(chosen, valid[1 : len(inner) + 1][:, [1, 2, 0]])
+
+
+# ---- languages of one's own ------------------------------------------------------------------------------------------
+
+MORE_A = """alphabet a b
+counter n
+on a  n +1
+on b  n -1
+accept when n > 0
+"""
+
+
+def test_a_machine_makes_a_language_of_what_may_follow():
+    own, shipped = language_of_machine(shipped_machine("dyck-1"), "mine"), language("dyck-1")
+    assert (own.legal, own.outputs, own.decision) == (True, shipped.outputs, shipped.decision)
+    sample = own.draw(np.random.default_rng(0), 200)
+    whole = [
+        shipped.machine.accepts(own.text(codes[:n])) for codes, n in zip(sample.codes, sample.lengths, strict=True)
+    ]
+    assert np.mean(whole) > 0.3
+    assert sample.mask.sum() == sample.lengths.sum()  # no symbol that may not follow
+    theirs = shipped.sample([codes[:n] for codes, n in zip(sample.codes, sample.lengths, strict=True)])
+    np.testing.assert_array_equal(sample.targets, theirs.targets)
+
+
+def test_what_is_drawn_is_what_the_machine_says_may_follow():
+    """The near miss: b keeps the machine from failing, and is not legal."""
+    own = language_of_machine(
+        parse("alphabet a b\ncounter n\non a hold\non b n +1\nlegal a\nlegal b when n > 0\naccept"), "mine"
+    )
+    sample = own.draw(np.random.default_rng(0), 50)
+    assert not sample.codes.any()
+
+
+def test_a_machine_that_answers_makes_a_language_with_near_misses():
+    own = language_of_machine(parse(MORE_A), "mine")
+    assert (own.legal, own.outputs) == (False, ("accept",))
+    sample = own.draw(np.random.default_rng(0), 300)
+    for codes, length, targets in zip(sample.codes, sample.lengths, sample.targets, strict=True):
+        lead = np.cumsum(np.where(codes[:length] == 0, 1, -1))
+        np.testing.assert_array_equal(targets[:length, 0], lead > 0)
+    runs = [np.abs(np.diff(codes[:n].astype(int))).sum() for codes, n in zip(sample.codes, sample.lengths, strict=True)]
+    assert min(runs) <= 2  # symbols come in runs, so that counters go far
+    assert max(runs) > 10
+
+
+def test_a_language_is_read_from_a_file(tmp_path):
+    path = tmp_path / "more_a.machine"
+    path.write_text(MORE_A)
+    found = language(str(path))
+    assert (found.name, found.machine, found.title) == ("more_a", parse(MORE_A), "what the machine more_a says")
+    source = found.source(np.random.default_rng(0))
+    assert len(source.fixed.codes) == 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("dyck1", None, "'dyck1' is neither a language nor a file; did you mean dyck-1? there are anbn-sampled, "),
+        ("a.machine", "alphabet a", "a.machine: line 1, column 1: expected a line that says something"),
+        (
+            "a.machine",
+            "alphabet a\non a hold\nlegal a",
+            "a says which symbols may follow, and not when a string may end",
+        ),
+        (
+            "a.machine",
+            "alphabet a\non a fail\naccept",
+            "a fails on every first symbol, so that there is nothing to learn",
+        ),
+    ],
+)
+def test_what_makes_no_language_is_refused(tmp_path, monkeypatch, name, text, said):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(TallycellError, match=re.escape(said)):
+        language(name)
+
+
+def test_blocks_may_repeat_a_word():
+    """(ab)^n c^n."""
+    program = (
+        "alphabet a b c\ncounter n\notherwise fail\nstate x:\non a -> y\non c n > 0 n -1 -> z\nlegal a\n"
+        "legal c when n > 0\nstate y:\non b n +1 -> x\nlegal b\nstate z:\non c n > 0 n -1\nlegal c when n > 0\n"
+        "accept when n = 0\n"
+    )
+
+    def blocks(n):
+        return [(("a", "b"), n), ("c", n)]
+
+    words = Language(
+        "words", "(ab)^n c^n", program, in_blocks("abc", blocks), geometric(0.3), legal=True, blocks=blocks
+    )
+    assert words.text(words.member(3)) == "abababccc"
+    assert [words.text(near) for near in words.near_misses(2)] == ["abababcc", "abcc", "ababccc", "ababc"]
+    assert words.text(words.of_length(np.random.default_rng(0), 1, 2)[0]) == "ababcc"
+    wrong = Language("w", "w", program, in_blocks("abc", blocks), geometric(0.3), blocks=lambda n: [(("a", "d"), n)])
+    with pytest.raises(InputError, match=r"symbol 'd' of a block is not in the alphabet \('a', 'b', 'c'\)"):
+        wrong.member(2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from tallycell.errors import ParameterError
 from tallycell.machine import shipped_machine
 from tallycell.machine.compiling.rebuilding import _corners, rebuild_units
 from tallycell.machine.extracting.extraction import extract_with_walk
@@ -67,9 +68,9 @@ def test_network_that_does_not_fit_the_old_units_has_its_own(monkeypatch):
         return scattered(tc.compile_machine(machine, dtype), np.array([2]), units=3)
 
     net = leaky_counter()
-    assert tc.harden(net).same_units
+    assert tc.harden(net, anyway=True).same_units
     monkeypatch.setattr("tallycell.machine.hardening.compile_machine", compile_wider)
-    wider = tc.harden(net)
+    wider = tc.harden(net, anyway=True)
     assert (wider.same_units, wider.net.parameters.hidden_size) == (False, 3)
     assert tc.counting_horizon(wider.extraction.machine, wider.net).symbols > 10**9
 
@@ -79,9 +80,21 @@ def test_initial_states_go_to_the_places_of_their_units(monkeypatch):
         return replace(tc.compile_machine(machine, dtype), h_0=np.tanh([[1.0]]), c_0=np.array([[1.0]]))
 
     monkeypatch.setattr("tallycell.machine.hardening.compile_machine", compile_with_start)
-    hardened = tc.harden(scattered(leaky_counter(), np.array([2]), units=3)).net
+    hardened = tc.harden(scattered(leaky_counter(), np.array([2]), units=3), anyway=True).net
     np.testing.assert_array_equal(hardened.c_0, [[0, 0, 1]])
     np.testing.assert_array_equal(hardened.h_0, [[0, 0, np.tanh(1.0)]])
+
+
+def test_a_network_that_is_not_its_machine_is_not_hardened_unless_told():
+    net = leaky_counter()
+    with pytest.raises(ParameterError) as refused:
+        tc.harden(net)
+    said = str(refused.value)
+    assert said.startswith("the network is not hardened, as no counter machine was found that decides as it does: 1,3")
+    assert "layer 0 unit 0: f is 0.953, not 1: it forgets 4.74% of its cell each step; try what it should" in said
+    assert said.endswith("or harden(net, anyway=True)")
+    short = ["".join(one) for one in ("a", "ab", "aabb", "aaabbb", "abab", "b", "ba")]
+    assert tc.harden(net, short).extraction.exact  # the near miss: where it is meant to read these alone, it is exact
 
 
 def test_symbol_for_all_others_is_kept():

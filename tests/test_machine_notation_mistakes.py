@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from odd_machines import DYCK
 from tallycell.errors import TallycellError
-from tallycell.machine import parse
+from tallycell.machine import parse, shipped_machines, shipped_program
+from tallycell.machine.notation.remarks import remarks_on
 from tallycell.machine.notation.tokens import KEYWORDS
 
 PAGE = Path(__file__).parent.parent / "docs" / "notation.md"
@@ -68,8 +69,29 @@ MISTAKES = [
     ("alphabet a\non a -> there\naccept", "line 2, column 9: expected one of the states start, got there"),
     (
         "alphabet a\ncounter n\non a m +1",
+        "line 3, column 6: counter m is not declared; declare it in a line 'counter m' before the rules",
+    ),
+    (
+        "alphabet a\ncounter n\non a m",
         "line 3, column 6: expected a symbol of the alphabet, a guard such as 'when n "
         "> 0', a counter's move such as 'n +1' or 'n reset', '-> STATE', 'hold' or 'fail', got m",
+    ),
+    (
+        "alphabet a\ncounter depth\non a dept > 0 depth +1",
+        "line 3, column 6: counter dept is not declared; did you mean depth? Else declare it in a line 'counter dept'",
+    ),
+    (
+        "alphabet # a",
+        'line 1, column 10: expected a symbol (a name with blanks or marks stands in quotes, such as "<"), got the end '
+        'of the line, as # begins a comment here (as a symbol it is written "#")',
+    ),
+    (
+        "alphabet a\non # hold",
+        "line 2, column 4: expected a symbol of the alphabet, or 'any', got the end of the line, as #",
+    ),
+    (
+        "alphabet a\naccept when n = 0",
+        "line 2, column 13: counter n is not declared; declare it in a line 'counter n' before the rules",
     ),
     (
         "alphabet a\ncounter n\non a n",
@@ -97,10 +119,10 @@ MISTAKES = [
         "line 3, column 15: expected an integer (a machine compares no two "
         "counters; let one count their difference), got m",
     ),
-    ("alphabet a\ncounters n m\non a when k > 0", "line 3, column 11: expected a counter (n, m), got k"),
+    ("alphabet a\ncounters n m\non a when k > 0", "line 3, column 11: counter k is not declared; declare it in"),
     (
         "alphabet a\non a when k > 0",
-        "line 2, column 11: expected a counter (there is none: declare it in a line 'counter NAME'), got k",
+        "line 2, column 11: counter k is not declared; declare it in a line 'counter k' before the rules",
     ),
     ("alphabet a\ncounter n\non a when 0 < 1", "line 3, column 15: expected a counter (n), got 1"),
     ("alphabet a\ncounter n\non a 0 < n < 5 < 6", "line 3, column 16: expected a counter's move such as"),
@@ -151,6 +173,53 @@ MISTAKES = [
 def test_a_mistake_is_named_with_its_place_and_what_was_expected(text: str, expected: str) -> None:
     with pytest.raises(TallycellError, match=re.escape(expected)):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (b"alphabet a", r"the text of a machine is b'alphabet a'; expected a str, so decode it: text.decode()"),
+        (None, "the text of a machine is None; expected a str"),
+        (5, "the text of a machine is 5; expected a str"),
+    ],
+)
+def test_what_is_no_text_is_refused(given, expected):
+    with pytest.raises(TallycellError, match=re.escape(expected)):
+        parse(given)
+
+
+ODD = """alphabet a b
+counter n
+otherwise fail
+state low:
+  on a  n < 3   n +1
+  on a  n = 3   hold
+  on b  n > 3   n reset
+  legal a when n < 4
+  accept when n < 0
+state high:
+  on a  n > 9   hold
+"""
+
+
+def test_states_and_guards_that_nothing_reaches_are_said_and_no_mistake():
+    found = remarks_on(ODD, parse(ODD))
+    assert found == (
+        "line 7: nothing reaches this guard",
+        "line 9: nothing reaches this guard",
+        "line 10: nothing leads to the state high",
+    )
+    assert remarks_on(ODD.replace("hold", "n +1 -> high", 1), parse(ODD.replace("hold", "n +1 -> high", 1))) == (
+        "line 7: nothing reaches this guard",
+        "line 9: nothing reaches this guard",
+        "line 11: nothing reaches this guard",
+    )
+
+
+@pytest.mark.parametrize("name", shipped_machines())
+def test_nothing_odd_is_said_of_shipped_programs(name):
+    text = shipped_program(name)
+    assert remarks_on(text, parse(text)) == ()
 
 
 _PIECES = [*"abnmst01<=>:,", "+1", "-2", "<=", "!=", "->", '"', "\\", "with", "one", "of", "9" * 20, "\x00", "\u2028"]

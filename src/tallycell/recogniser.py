@@ -1,8 +1,10 @@
 """A whole small network that decides about symbols: alphabet, LSTM, linear readout, decision rule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from importlib import import_module
+from logging import getLogger
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +14,7 @@ from tallycell.parameters import LSTMParameters
 from tallycell.wording import quoted
 
 Decision = Literal["argmax", "threshold"]
+LOG = getLogger("tallycell")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,6 +90,107 @@ class Recogniser:
         if self.unknown is not None and self.unknown not in self.alphabet:
             raise ParameterError(f"the unknown symbol {quoted(self.unknown)} is not in the alphabet")
 
+    @classmethod
+    def from_torch(
+        cls,
+        module: Any,
+        *,
+        alphabet: Iterable[str],
+        outputs: Iterable[str],
+        decision: str = "argmax",
+        strings: Iterable[Sequence[str]] | None = None,
+        unknown: str | None = None,
+    ) -> "Recogniser":
+        """Make the recogniser of a trained module of torch: layers, one ``torch.nn.LSTM``, linear layers.
+
+        The parts are found by running the module on strings, and must give what it gives to within 1e-5; else the layer
+        that does something else is named. What stands in front of the LSTM (an embedding, linear layers) is folded into
+        what it reads at each symbol, several linear layers behind it into one. The log ``tallycell`` says what was.
+
+        Parameters
+        ----------
+        module
+            The module. Its forward takes symbol numbers, (batch, time), or one-hot vectors, (batch, time, symbol), or
+            either with the first two axes exchanged; it is run in eval mode.
+        alphabet
+            The symbols, in the order of their numbers.
+        outputs
+            What the outputs of its last layer stand for, in their order.
+        decision
+            ``"argmax"``: the largest; ``"threshold"``: every one above 0 (``"sigmoid above P"`` for another
+            probability); ``"softmax above P"``: every one whose probability is above P, for which planes are fitted,
+            exactly or but for a few of the decisions on the strings, which the log states; ``"classes"``: as
+            ``"argmax"``, and of a single output that tells two classes apart the second where it is above 0.
+        strings
+            Strings that the module is meant to read, on which planes are fitted; None for short and drawn ones.
+        unknown
+            The symbol that stands for every symbol outside the alphabet.
+
+        Raises
+        ------
+        InputError
+            If the module cannot be run, is no such network, or what is said of it does not fit.
+
+        Examples
+        --------
+        >>> import torch
+        >>> class Tagger(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.embedding, self.lstm = torch.nn.Embedding(2, 3), torch.nn.LSTM(3, 4, batch_first=True)
+        ...         self.out = torch.nn.Linear(4, 2)
+        ...     def forward(self, numbers):
+        ...         return self.out(self.lstm(self.embedding(numbers))[0])
+        >>> Recogniser.from_torch(Tagger(), alphabet="ab", outputs=("no", "yes"))
+        Recogniser(2 symbols, LSTMParameters(input_size=3, hidden_size=4, dtype=float32), 2 outputs, decision='argmax')
+        """
+        return _made_by("live", "recogniser_from_torch", module, (alphabet, outputs, decision, strings, unknown))
+
+    @classmethod
+    def from_loaded(
+        cls,
+        model: Any,
+        *,
+        alphabet: Iterable[str] | None = None,
+        outputs: Iterable[str],
+        decision: str = "argmax",
+        strings: Iterable[Sequence[str]] | None = None,
+        unknown: str | None = None,
+        lstm: str | None = None,
+    ) -> "Recogniser":
+        """Make the recogniser of a model file, from what :func:`tallycell.load` gave.
+
+        Parameters
+        ----------
+        model
+            The loaded model: an LSTM, the embedding or linear layer in front of it, the linear layer behind it. A file
+            does not say what the code of a model does between them: of a module, :meth:`from_torch` finds that out.
+        alphabet
+            The symbols, in the order of the embedding's rows; None for the vocabulary of the file.
+        outputs, decision, strings, unknown
+            As of :meth:`from_torch`.
+        lstm
+            Path of the LSTM, where there are several.
+
+        Raises
+        ------
+        InputError
+            If the model has no linear layer behind the LSTM, or what is said of it does not fit.
+
+        Examples
+        --------
+        >>> import dataclasses, pathlib
+        >>> from tallycell.loaders import Head, LoadedModel
+        >>> lstm = LSTMParameters({"weight_ih_l0": np.ones((8, 2)), "weight_hh_l0": np.zeros((8, 2))})
+        >>> model = LoadedModel({"": lstm}, pathlib.Path("model.npz"), head=Head(np.ones((1, 2))))
+        >>> Recogniser.from_loaded(model, alphabet="ab", outputs=["yes"], decision="threshold").outputs
+        ('yes',)
+        """
+        if alphabet is None:
+            alphabet = getattr(model, "vocabulary", None) or ()
+        said = (alphabet, outputs, decision, strings, unknown)
+        return _made_by("loaded", "recogniser_from_loaded", model, said, lstm)
+
     def encode(self, symbols: Sequence[str]) -> Int[np.ndarray, " time"]:
         """Index of each symbol in the alphabet; symbols outside become ``unknown``.
 
@@ -143,6 +247,15 @@ class Recogniser:
             f"Recogniser({len(self.alphabet)} symbols, {self.parameters!r}, {len(self.outputs)} outputs, "
             f"decision={self.decision!r})"
         )
+
+
+def _made_by(module: str, function: str, model: object, said: tuple[Any, ...], *more: object) -> Recogniser:
+    """Call what makes recognisers of models: it stands above this module, and is loaded when it is asked for."""
+    make = getattr(import_module(f"tallycell.loaders.deciding.{module}"), function)
+    made, notes = make(model, import_module("tallycell.loaders.deciding.parts").Said.of(*said), *more)
+    for note in notes:
+        LOG.info(note)
+    return made  # type: ignore[no-any-return]
 
 
 def _same_state(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:

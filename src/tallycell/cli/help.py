@@ -9,12 +9,12 @@ GROUPS = {
     "Counter machines (a finite automaton with counters that each symbol may raise, lower or reset)": (
         "machines", "run", "export", "extract", "compile", "check", "harden",
     ),
-    "Learn to count": ("train", "scoreboard"),
+    "Learn to count": ("train", "languages", "scoreboard"),
 }  # fmt: skip
 PAGES = {
     "view": "view", "survey": "scale", "explain": "effects",
     "machines": "machines", "run": "machines", "export": "notation", "extract": "extraction", "compile": "compilation",
-    "check": "checking", "harden": "extraction", "train": "learning", "scoreboard": "learning",
+    "check": "checking", "harden": "extraction", "train": "learning", "languages": "learning", "scoreboard": "learning",
 }  # fmt: skip
 EXAMPLES = {
     "read": (
@@ -25,7 +25,7 @@ EXAMPLES = {
     ),
     "view": (
         "tallycell view                      # the model and the text that come with tallycell",
-        "tallycell view run.zarr             # a trace",
+        "tallycell view model.pt --array basin.csv    # a trace, too: tallycell view run.zarr",
     ),
     "survey": (
         "tallycell survey tagger.pt reviews.txt --vocab vocab.txt --out survey    # the same again goes on",
@@ -51,6 +51,7 @@ EXAMPLES = {
     ),
     "harden": ("tallycell harden trained.safetensors -o exact.safetensors",),
     "train": ("tallycell train dyck-1 -o trained.safetensors --hardened exact.safetensors",),
+    "languages": ("tallycell languages",),
     "scoreboard": ("tallycell scoreboard 10a 10b --seeds 2 --results mine.jsonl --page mine.md",),
 }
 

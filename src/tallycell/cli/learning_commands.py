@@ -13,6 +13,7 @@ from tallycell.cli.machine_files import require_network_place
 from tallycell.cli.options import with_groups
 from tallycell.cli.terminal import fold, progress
 from tallycell.errors import InputError, MissingExtraError
+from tallycell.wording import shown
 
 if TYPE_CHECKING:
     from tallycell.learning.languages import Language
@@ -114,7 +115,9 @@ def train(
     language: Annotated[
         str,
         Argument(
-            metavar="LANGUAGE", help="name the language to learn, such as anbn or dyck-1 (docs/learning.md lists them)"
+            metavar="LANGUAGE",
+            help="name the language to learn, such as anbn or dyck-1 (tallycell languages lists them), or a file: the "
+            "counter machine that says what is right after each symbol, in tallycell's notation",
         ),
     ],
     *,
@@ -174,6 +177,28 @@ def train(
             sys.stdout.write(fold(f"{training.hardened} {NOT_HARDENED if horizon is None else exactly}") + "\n")
     if not trained.exact_in_training and trained.hardened is None:
         raise Exit(1)
+
+
+@learning_app.command("languages", short_help="List the languages that can be learned.")
+def languages_(*, as_json: AsJSON = False) -> None:
+    """List the languages that tallycell train can learn: name, symbols, what a network says, and what it is.
+
+    A language of your own is a file in the notation of machines: tallycell train my.machine.
+    """
+    from tallycell.cli.terminal import columns, json_text
+    from tallycell.learning.languages import language, languages
+
+    found = [language(name) for name in languages()]
+    if as_json:
+        fields = ("name", "title", "alphabet", "outputs", "decision")
+        listed = [{field: getattr(one, field) for field in fields} for one in found]
+        sys.stdout.write(json_text({"schema_version": "1", "languages": listed}, indent=1) + "\n")
+        return
+    rows = [("name", "symbols", "says", "what it is")]
+    for one in found:
+        says = "what may follow" if one.legal else " ".join(map(shown, one.outputs))
+        rows.append((one.name, "".join(map(shown, one.alphabet)), says, one.title))
+    sys.stdout.write(columns(rows) + "\n")
 
 
 @learning_app.command(short_help="Measure how well LSTMs learn to count.")

@@ -1,7 +1,6 @@
 """The commands on counter machines: list, run and export them, and go between them and LSTMs."""
 
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,131 +11,37 @@ from tallycell.cli.machine_files import (
     cut_strings,
     language_of,
     open_machine,
-    open_recogniser,
     read_sample,
     require_network_place,
     write_text,
     written_strings,
 )
-from tallycell.cli.options import with_groups
+from tallycell.cli.machine_options import (
+    Anyway,
+    AsJSON,
+    AsWell,
+    Checking,
+    Hardening,
+    Machine,
+    Meant,
+    Model,
+    ModelOutput,
+    Network,
+    OptionalOutput,
+    Prove,
+    Separator,
+)
+from tallycell.cli.options import Opening, with_groups
 from tallycell.cli.terminal import fold, progress
 from tallycell.errors import InputError
 from tallycell.files import require_place
-from tallycell.recogniser import Recogniser
 
 if TYPE_CHECKING:
     from tallycell.machine.extracting.allowed import Inputs
+    from tallycell.machine.hardening import Hardened
+    from tallycell.machine.proving.horizon import Horizon
 
 machine_app = Typer()
-
-MACHINE_HELP = "name a shipped machine, or a file: a program in tallycell's notation, or JSON (.json)"
-Machine = Annotated[str, Argument(metavar="MACHINE", help=MACHINE_HELP)]
-MODEL_HELP = (
-    "name the safetensors file of a recogniser (an LSTM with its alphabet and the rule by which it decides), as "
-    "tallycell compile, harden and train write it"
-)
-Model = Annotated[Path, Argument(metavar="MODEL", help=MODEL_HELP)]
-ModelOutput = Annotated[
-    Path, Option("--output", "-o", metavar="FILE", help="write the network to this .safetensors file")
-]
-Prove = Annotated[
-    bool,
-    Option(
-        "--prove/--no-prove",
-        help="prove the horizon: the length of strings up to which the network decides as the machine; this takes "
-        "seconds, with several counters minutes",
-    ),
-]
-AsJSON = Annotated[bool, Option("--json", help="print the result as JSON")]
-Separator = Annotated[
-    str | None,
-    Option(
-        "--separator", metavar="TEXT",
-        help="split strings into symbols at this text; if not given, at blanks where a symbol has several characters",
-    ),
-]  # fmt: skip
-
-OptionalOutput = Annotated[
-    Path | None, Option("--output", "-o", metavar="FILE", help="write to this file instead of printing")
-]
-
-AsWell = Annotated[
-    Path | None,
-    Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="write it to this file as well: as text, or as JSON if the name ends in .json",
-    ),
-]
-
-
-@dataclass(frozen=True)
-class Meant:
-    """Which inputs a network is meant to read."""
-
-    inputs: Annotated[
-        Path | None,
-        Option(
-            "--inputs",
-            metavar="FILE",
-            help="read only what it does on the strings of this file, one a line; - takes them from standard input",
-        ),
-    ] = None
-    allowed: Annotated[
-        str | None,
-        Option(
-            "--allowed",
-            metavar="MACHINE",
-            help="read only what it does on strings on which this machine (one without counters) does not fail",
-        ),
-    ] = None
-    separator: Separator = None
-
-    def read(self, net: Recogniser) -> "Inputs":
-        """Give them as :func:`~tallycell.machine.extracting.extraction.extract_machine` takes them."""
-        if self.inputs is not None and self.allowed is not None:
-            raise InputError("got both --inputs and --allowed; give one of them")
-        if self.inputs is not None:
-            return read_sample(self.inputs, net, self.separator)
-        return None if self.allowed is None else open_machine(self.allowed)
-
-
-@dataclass(frozen=True)
-class Checking:
-    """What a network and a machine are compared on."""
-
-    length: Annotated[
-        int,
-        Option(
-            "--length",
-            metavar="N",
-            min=1,
-            help="compare all strings of up to N symbols; of fewer where there are more than two million",
-        ),
-    ] = 10
-    samples: Annotated[
-        int, Option("--samples", metavar="N", min=1, help="draw N strings from each of two distributions")
-    ] = 1000
-    longest: Annotated[
-        int, Option("--longest", metavar="N", min=1, help="search for a difference in strings of up to N symbols")
-    ] = 1_000_000
-    strings: Annotated[
-        Path | None,
-        Option(
-            "--strings",
-            metavar="FILE",
-            help="compare on the strings of this file too, one a line; - takes them from standard input",
-        ),
-    ] = None
-    language: Annotated[
-        str | None,
-        Option(
-            "--language",
-            metavar="PATTERN",
-            help="search the first n at which the network fails on a language written like 'a^n b^2n'",
-        ),
-    ] = None
 
 
 class DType(StrEnum):
@@ -248,11 +153,17 @@ def export(
 
 @machine_app.command(short_help="Read a counter machine from a network.")
 @with_groups
-def extract(model: Model, *, output: AsWell = None, meant: Meant, as_json: AsJSON = False) -> None:
+def extract(
+    model: Model, *, output: AsWell = None, meant: Meant, network: Network, opening: Opening, anyway: Anyway = False,
+    as_json: AsJSON = False,
+) -> None:  # fmt: skip
     """Read a counter machine from a network and print it as a program.
 
-    Comments below the program say how it was read, on how many strings it decides as the network does, which cell each
-    counter is, and what stops the network from counting exactly.
+    The first five lines say whether it decides as the network does, on which strings, on how many of them, what stops
+    the network from counting exactly, and what to try. Comments below the program say how it was read and which cell
+    each counter is.
+
+    The exit status is 1 if it is not exact; its program is then written only with --anyway.
     """
     from tallycell.cli import extraction_view
     from tallycell.machine.extracting.extraction import extract_machine
@@ -260,52 +171,75 @@ def extract(model: Model, *, output: AsWell = None, meant: Meant, as_json: AsJSO
 
     if output is not None:
         require_place(output)
-    net = open_recogniser(model)
+    net = network.open(model, opening, meant.inputs, meant.separator)
     inputs = meant.read(net)
     with progress() as advance:
         advance("reading the machine", None)
         extraction = extract_machine(net, inputs)
-    if output is not None:
+    if output is not None and (extraction.exact or anyway):
         as_file = output.suffix == ".json"
-        write_text(output, to_json(extraction.machine) if as_file else extraction_view.to_text(extraction))
-    write_text(None, extraction_view.to_json(extraction) if as_json else extraction_view.to_text(extraction))
+        whole = to_json(extraction.machine) if as_file else extraction_view.to_text(extraction, anyway=True, whole=True)
+        write_text(output, whole)
+    shown = extraction_view.to_json if as_json else extraction_view.to_text
+    write_text(None, shown(extraction, anyway=anyway))
+    if not extraction.exact:
+        raise Exit(1)
 
 
 @machine_app.command(short_help="Replace a network by one whose gates are exactly 0 or 1.")
 @with_groups
 def harden(
-    model: Model, *, output: ModelOutput, meant: Meant, prove: Prove = True, as_json: AsJSON = False
+    model: Model, *, output: ModelOutput, meant: Meant, network: Network, opening: Opening, hardening: Hardening,
+    as_json: AsJSON = False,
 ) -> None:  # fmt: skip
     """Harden a network: replace it by one whose gates are exactly 0 or 1, so that it counts without error.
 
     The counter machine is read from the network (as extract does) and compiled (as compile does); where possible, each
     counter stays in its unit.
+
+    If the machine does not decide as the network does, nothing is written and the exit status is 1; with --anyway the
+    machine that fits best is compiled, and nothing is proved of it.
     """
     from tallycell.cli import extraction_view, network_view
     from tallycell.loaders import save
-    from tallycell.machine.counter_machine import CounterMachine
-    from tallycell.machine.hardening import harden as harden_network
-    from tallycell.machine.proving.horizon import counting_horizon
+    from tallycell.machine.extracting.extraction import extract_with_walk
+    from tallycell.machine.hardening import compile_extraction
 
     require_network_place(output)
-    net = open_recogniser(model)
+    net = network.open(model, opening, meant.inputs, meant.separator)
     inputs = meant.read(net)
     with progress() as advance:
-        advance("reading the machine and compiling it", None)
-        hardened = harden_network(net, inputs)
+        advance("reading the machine", None)
+        extraction, walk = extract_with_walk(net, inputs)
+        if not extraction.exact and not hardening.anyway:
+            write_text(
+                None, extraction_view.refusal_to_json(extraction) if as_json else extraction_view.refusal(extraction)
+            )
+            raise Exit(1)
+        advance("compiling", None)
+        hardened = compile_extraction(net, extraction, walk, inputs)
         save(hardened.net, output)
         advance("proving", None)
-        allowed = (
-            inputs if isinstance(inputs, CounterMachine) else None
-        )  # a proof is for all strings, or an automaton's
-        horizon = counting_horizon(hardened.extraction.machine, hardened.net, inputs=allowed) if prove else None
+        horizon = _horizon_of(hardened, inputs) if hardening.prove and extraction.exact else None
     if as_json:
-        before = {"extraction": extraction_view.as_object(hardened.extraction), "same_units": hardened.same_units}
+        before = {
+            "extraction": extraction_view.as_object(extraction, anyway=True), "same_units": hardened.same_units
+        }  # fmt: skip
         write_text(None, network_view.to_json(output, hardened.net, horizon, **before))
     else:
         units = "it uses the units of the old network" if hardened.same_units else "it uses units of its own"
         after = network_view.to_text(output, hardened.net, horizon, units)
-        write_text(None, f"{extraction_view.to_text(hardened.extraction)}\n{after}")
+        unproved = "" if extraction.exact else f"\n{network_view.NOT_THE_NETWORK}"
+        write_text(None, f"{extraction_view.to_text(extraction, anyway=True)}\n{after}{unproved}")
+
+
+def _horizon_of(hardened: "Hardened", inputs: "Inputs") -> "Horizon":
+    """Prove how far a hardened network is its machine: on all strings, or those of an automaton."""
+    from tallycell.machine.counter_machine import CounterMachine
+    from tallycell.machine.proving.horizon import counting_horizon
+
+    allowed = inputs if isinstance(inputs, CounterMachine) else None
+    return counting_horizon(hardened.extraction.machine, hardened.net, inputs=allowed)
 
 
 @machine_app.command("compile", short_help="Make an LSTM that decides as a counter machine does.")
@@ -344,8 +278,9 @@ def compile_(
 @machine_app.command(short_help="Compare what a network and a counter machine decide.")
 @with_groups
 def check(
-    machine: Machine, model: Model, *, checking: Checking, separator: Separator = None, as_json: AsJSON = False
-) -> None:
+    machine: Machine, model: Model, *, checking: Checking, network: Network, opening: Opening,
+    separator: Separator = None, as_json: AsJSON = False,
+) -> None:  # fmt: skip
     """Compare what a counter machine and a network decide after each symbol of many strings.
 
     Each line of the result begins with how it is known: exhaustive (all short strings), sampled (drawn strings),
@@ -357,7 +292,7 @@ def check(
     from tallycell.cli import check_view
     from tallycell.machine.checking.check import check_machine
 
-    found, net = open_machine(machine), open_recogniser(model)
+    found, net = open_machine(machine), network.open(model, opening, checking.strings, separator)
     own = None if checking.strings is None else read_sample(checking.strings, net, separator)
     language = None if checking.language is None else language_of(checking.language, found.alphabet)
     with progress() as advance:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from tallycell.cli.options import Opening
 from tallycell.cli.terminal import shortened
 from tallycell.errors import FormatError, InputError
-from tallycell.files import read_text, require_file, require_place, write_file
+from tallycell.files import first_bytes, read_text, require_file, require_place, write_file
 from tallycell.recogniser import Recogniser
 from tallycell.wording import listed, quoted, shown
 
 if TYPE_CHECKING:
+    from tallycell.loaders import LoadedModel
     from tallycell.machine.counter_machine import CounterMachine
 
 STANDARD_INPUT = "-"
 MOST_SYMBOLS = 32  # of an alphabet that an error lists
+LOOKED_FOR = 2**16  # bytes of a JSON file in which it says that it is a recogniser
 LARGEST_MACHINE = 100_000_000  # bytes; more is no program
 MACHINE_TEXT = "a counter machine in the notation or in JSON. From a model, tallycell extract makes one"
 
@@ -67,30 +69,106 @@ def _read_machine(path: Path) -> "CounterMachine":
             from tallycell.machine.notation.interchange import from_json
 
             return from_json(text)
+        from tallycell.machine.notation.remarks import remarks_on
         from tallycell.machine.notation.text import parse
 
-        return parse(text)
+        machine = parse(text)
+        for remark in remarks_on(text, machine):
+            sys.stderr.write(f"tallycell: {shown(str(path))}, {remark}\n")
+        return machine
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
 
 
-def open_recogniser(path: Path, opening: Opening | None = None) -> Recogniser:
-    """Read a recogniser.
+class Asked(NamedTuple):
+    """What is said of a model file on the command line: as of ``Recogniser.from_loaded``; None where nothing is."""
+
+    alphabet: str | None = None
+    outputs: str | None = None
+    decision: str | None = None
+    lstm: str | None = None
+
+
+NOTHING_ASKED = Asked()
+
+
+def open_recogniser(
+    path: Path, opening: Opening | None = None, asked: Asked = NOTHING_ASKED, *,
+    strings: Path | None = None, separator: str | None = None,
+) -> Recogniser:  # fmt: skip
+    """Read a recogniser, or make one of a model file and what is said of it; what was folded is told on standard error.
+
+    Parameters
+    ----------
+    path
+        The file.
+    opening
+        How it may be opened.
+    asked
+        What the file does not say itself.
+    strings, separator
+        Strings that the model is meant to read, one a line of a file, and what stands between their symbols.
 
     Raises
     ------
     InputError
-        If the file holds an LSTM but no recogniser.
+        If the file holds an LSTM but no recogniser, and too little is said of it; or it holds one, and more is said.
     FormatError
         If it cannot be read.
     """
-    loaded = (opening or Opening()).load(path)
-    if loaded.recogniser is None:
+    loaded = _load(path, opening or Opening())
+    if loaded.recogniser is not None:
+        if asked != NOTHING_ASKED:
+            raise InputError(
+                f"{path} holds a recogniser, which has its alphabet, outputs and decision; leave out --alphabet, "
+                "--outputs, --decision and --lstm"
+            )
+        return loaded.recogniser
+    if asked.outputs is None or asked.decision is None or (asked.alphabet is None and loaded.vocabulary is None):
         raise InputError(
-            f"{path} holds an LSTM without alphabet and decision; expected a recogniser, as tallycell compile or "
-            "tallycell.save writes it"
+            f"{path} holds an LSTM without alphabet and decision; say what it reads and what it says, such as "
+            "--alphabet 'a b' --outputs 'a b accept' --decision 'softmax above 0.1' (in Python: "
+            "tallycell.Recogniser.from_torch of the module, from_loaded of the file), or give a recogniser"
         )
-    return loaded.recogniser
+    from tallycell.loaders.deciding.loaded import recogniser_from_loaded
+    from tallycell.loaders.deciding.parts import Said
+
+    alphabet = loaded.vocabulary if asked.alphabet is None else names_in(asked.alphabet, apart=False)
+    sample = None
+    if strings is not None and str(strings) != STANDARD_INPUT:
+        lines = _lines_of(read_text(strings, InputError, "a text of one string a line"))
+        sample = [one.symbols for one in cut_strings(lines, alphabet or (), separator=separator)]
+    said = Said.of(alphabet or (), names_in(asked.outputs, apart=True), asked.decision, sample)
+    made, notes = recogniser_from_loaded(loaded, said, asked.lstm)
+    for note in notes:
+        sys.stderr.write(f"tallycell: {shown(note)}\n")
+    return made
+
+
+def names_in(text: str, *, apart: bool) -> tuple[str, ...]:
+    """Cut names at blanks and commas; where there are none, at every character, unless they stand ``apart`` always.
+
+    Examples
+    --------
+    >>> names_in("ab", apart=False), names_in("push pop", apart=False), names_in("a,b,accept", apart=True)
+    (('a', 'b'), ('push', 'pop'), ('a', 'b', 'accept'))
+    """
+    names = tuple(text.split()) if len(text.split()) > 1 else tuple(text.strip().split(","))
+    return names if apart or len(names) > 1 else tuple(text.strip())
+
+
+def _load(path: Path, opening: Opening) -> "LoadedModel":
+    """Open a model file; besides the formats of models, recognisers as JSON and DyNet's text files."""
+    from tallycell.loaders.dynet_file import is_dynet, load_dynet
+    from tallycell.loaders.recogniser_json import KEY, load_recogniser_json
+
+    if os.path.isdir(path):
+        return opening.load(path)
+    if is_dynet(path):
+        return load_dynet(path)
+    if path.suffix == ".json" and f'"{KEY}"'.encode() in first_bytes(path, LOOKED_FOR):
+        return load_recogniser_json(path)
+    return opening.load(path)
 
 
 def written_strings(given: Sequence[str]) -> list[str]:
@@ -172,6 +250,8 @@ def language_of(pattern: str, alphabet: Sequence[str]) -> Callable[[int], list[s
     --------
     >>> language_of("a^n b^2n", "ab")(2)
     ['a', 'a', 'b', 'b', 'b', 'b']
+    >>> "".join(language_of("(ab)^n c^n", "abc")(2))
+    'ababcc'
 
     Raises
     ------
@@ -180,14 +260,22 @@ def language_of(pattern: str, alphabet: Sequence[str]) -> Callable[[int], list[s
     """
     parts = [re.fullmatch(r"(.+)\^([0-9]*)n", term) for term in pattern.split()]
     if not parts or None in parts:
-        raise InputError(f"language {quoted(pattern)} is no pattern; give symbols with powers of n, such as 'a^n b^2n'")
-    powers = [(part[1], int(part[2] or 1)) for part in parts if part is not None]
-    for symbol, _ in powers:
+        raise InputError(
+            f"language {quoted(pattern)} is no pattern; give symbols with powers of n, such as 'a^n b^2n', '(ab)^n c^n'"
+        )
+    powers = [(_word(part[1], alphabet), int(part[2] or 1)) for part in parts if part is not None]
+    for symbol in (symbol for word, _ in powers for symbol in word):
         if symbol not in alphabet:
             raise InputError(
                 f"symbol {quoted(symbol)} of the language is not in the alphabet {listed(alphabet, MOST_SYMBOLS)}"
             )
-    return lambda n: [symbol for symbol, times in powers for _ in range(times * n)]
+    return lambda n: [symbol for word, times in powers for _ in range(times * n) for symbol in word]
+
+
+def _word(written: str, alphabet: Sequence[str]) -> tuple[str, ...]:
+    """Give the symbols of one term: itself, or those in brackets."""
+    inside = re.fullmatch(r"\((.+)\)", written)
+    return (written,) if written in alphabet or inside is None else tuple(inside[1])
 
 
 def _cut(written: str, separator: str) -> Sequence[str]:

@@ -9,7 +9,8 @@ from tallycell.cli.terminal import fold, json_text
 from tallycell.machine.proving.horizon import FARTHEST, Horizon
 from tallycell.recogniser import Recogniser
 
-JSON_SCHEMA_VERSION = "1"
+JSON_SCHEMA_VERSION = "2"
+NOT_THE_NETWORK = "nothing is proved of it: the machine that it was made from is not what the old network does"
 
 
 def to_text(path: Path, net: Recogniser, horizon: Horizon | None, units: str = "") -> str:

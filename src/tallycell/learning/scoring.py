@@ -118,7 +118,7 @@ def _hardened(row: Row, trained: Trained) -> Hardened:
     """Harden for what was learned from: what a network does on other strings nobody taught it."""
     if trained.hardened is not None:
         return trained.hardened
-    return harden(trained.net, _inputs(row, trained))
+    return harden(trained.net, _inputs(row, trained), anyway=True)
 
 
 def _inputs(row: Row, trained: Trained) -> Inputs:
@@ -141,7 +141,7 @@ def _first(row: Row, trained: Trained, net: Recogniser) -> dict[str, Any]:
         hardened = harden_on(net, trained.judged, trained.checked)
         return {"missing": NOT_HARDENED} if hardened is None else measured(row, hardened.net)
     try:
-        return measured(row, harden(net, row.language.allowed).net)
+        return measured(row, harden(net, row.language.allowed, anyway=True).net)
     except TallycellError as reason:
         return {"missing": str(reason)}
 

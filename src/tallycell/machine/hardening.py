@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from tallycell.errors import ParameterError
 from tallycell.machine.compiling.compilation import compile_machine
 from tallycell.machine.compiling.rebuilding import rebuild_units
 from tallycell.machine.counter_machine import CounterMachine
@@ -42,27 +43,29 @@ class Hardened:
     same_units: bool
 
 
-def harden(net: Recogniser, inputs: Inputs = None) -> Hardened:
+def harden(net: Recogniser, inputs: Inputs = None, *, anyway: bool = False) -> Hardened:
     """Extract the counter machine of a network and compile it, on the same units where possible.
 
-    Symbols become one-hot inputs. What the network meant is guessed from what it does on short strings and on those
-    that its machine reads; look at ``extraction`` before you rely on it.
+    Symbols become one-hot inputs.
 
     Parameters
     ----------
     net, inputs
         As of :func:`~tallycell.machine.extracting.extraction.extract_machine`.
+    anyway
+        Whether to compile the machine that fits best where none decides as the network does. What the network meant is
+        then a guess from what it does; look at ``extraction`` before you rely on it.
 
     Raises
     ------
     ParameterError
-        If the network cannot be read, or no network is found for its machine.
+        If the network cannot be read, no machine decides as it does, or no network is found for its machine.
     InputError
         If the inputs do not fit the network.
 
     Examples
     --------
-    A counter of brackets that forgets a little each step, and after ten deep does not come back to 0 in time:
+    A counter of brackets that forgets a little each step, so little that no string of 61 symbols shows it:
 
     >>> weights = {"weight_ih_l0": np.array([[50, 50], [9, 9], [50, -50], [50, 50.0]]),
     ...            "weight_hh_l0": np.zeros((4, 1))}
@@ -77,7 +80,14 @@ def harden(net: Recogniser, inputs: Inputs = None) -> Hardened:
     >>> hardened.net.parameters.hidden_size, hardened.same_units
     (1, True)
     """
-    return compile_extraction(net, *extract_with_walk(net, inputs), inputs)
+    extraction, walk = extract_with_walk(net, inputs)
+    if not extraction.exact and not anyway:
+        raise ParameterError(
+            "the network is not hardened, as no counter machine was found that decides as it does: "
+            f"{extraction.fidelity.counts} agree; {extraction.worst}; try {extraction.advice}, or "
+            "harden(net, anyway=True)"
+        )
+    return compile_extraction(net, extraction, walk, inputs)
 
 
 def compile_extraction(net: Recogniser, extraction: Extraction, walk: Walk | None, inputs: Inputs = None) -> Hardened:

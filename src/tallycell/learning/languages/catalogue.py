@@ -6,15 +6,20 @@ a^n b^n c^n d^n; Deletang et al. (2023) for the tasks whose answer counts after 
 Shi, Knight and Yuret (2016) for ``copy``.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from tallycell.errors import InputError
+from tallycell.errors import FormatError, InputError
+from tallycell.files import read_text
 from tallycell.learning.languages import programs
 from tallycell.learning.languages.language import Codes, Language
+from tallycell.learning.languages.own import language_of_machine
 from tallycell.learning.languages.strings import (
     always,
     any_string,
@@ -27,6 +32,8 @@ from tallycell.learning.languages.strings import (
     then_anything,
     uniform,
 )
+from tallycell.machine.notation.text import parse
+from tallycell.wording import quoted
 
 
 def _equal(symbols: str, n: int) -> Sequence[tuple[str, int]]:
@@ -150,18 +157,37 @@ def languages() -> tuple[str, ...]:
 
 
 def language(name: str) -> Language:
-    """Give a language by its name.
+    """Give a language by its name, or the one of a file that holds its machine.
+
+    Parameters
+    ----------
+    name
+        One of :func:`languages`; or the path of a program in the notation of machines, which says what is right after
+        each symbol (:func:`~tallycell.learning.languages.own.language_of_machine`).
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is neither, or the machine makes no language.
+    FormatError
+        If the file is no program.
 
     Examples
     --------
     >>> language("anb2n").title
     'a^n b^2n'
     """
-    if name not in _BY_NAME:
-        raise InputError(f"no language called {name!r}; there are {', '.join(_BY_NAME)}")
-    return _BY_NAME[name]
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    path = Path(name)
+    if not os.path.isfile(path):
+        near = get_close_matches(name, _BY_NAME, n=1)
+        raise InputError(
+            f"{quoted(name)} is neither a language nor a file; {f'did you mean {near[0]}? ' if near else ''}there are "
+            f"{', '.join(_BY_NAME)} (tallycell languages), or give a file in the notation of machines"
+        )
+    try:
+        machine = parse(read_text(path, FormatError, "a counter machine in the notation"))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+    return language_of_machine(machine, path.stem)

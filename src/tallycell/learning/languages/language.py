@@ -13,11 +13,13 @@ from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.notation.text import parse
 from tallycell.machine.running.runner import Run, Runner
 from tallycell.machine.shipped import shipped_machine, shipped_machines
+from tallycell.wording import quoted
 
 Codes = UInt8[np.ndarray, " time"]
 Make = Callable[[np.random.Generator, int], Codes]
 Sizes = Callable[[np.random.Generator, int], Int[np.ndarray, " string"]]
-Blocks = Callable[[int], Sequence[tuple[str, int]]]
+Block = tuple[str | tuple[str, ...], int]  # a symbol, or a word of several, and how often it comes
+Blocks = Callable[[int], Sequence[Block]]
 
 Decision = Literal["argmax", "threshold"]
 
@@ -103,8 +105,8 @@ class Language:
     fixed
         Number of strings to learn from, drawn once; None if there are always new ones.
     blocks
-        The member n of a counting language, as symbols and how many of each; several kinds of member if it gives
-        several. None if it is no language in n.
+        The member n of a counting language, as symbols and how many of each, or words, such as ``("a", "b")``, and how
+        often each is repeated; several kinds of member if it gives several. None if it is no language in n.
     allowed_program
         Machine without counters that fails on inputs that the network is not meant to read; None for all strings.
     unasked
@@ -315,14 +317,35 @@ class Language:
         """Whether each beginning of a string is a string to learn from."""
         return not self.legal and not self.only_last
 
-    def _blocks_of(self, n: int) -> Sequence[tuple[str, int]]:
+    def _blocks_of(self, n: int) -> Sequence[Block]:
         if self.blocks is None:
             raise InputError(f"{self.name} is no language in n; draw strings by length: of_length(rng, count, length)")
         return self.blocks(n)
 
-    def _laid_out(self, blocks: Sequence[tuple[str, int]]) -> Codes:
-        symbols, times = zip(*blocks, strict=True)
-        return np.repeat(self.encode(symbols), times)
+    def _laid_out(self, blocks: Sequence[Block]) -> Codes:
+        return laid_out(self.alphabet, blocks)
+
+
+def laid_out(alphabet: Sequence[str], blocks: Sequence[Block]) -> Codes:
+    """Lay out blocks as the numbers of their symbols.
+
+    Raises
+    ------
+    InputError
+        If a symbol is not in the alphabet.
+
+    Examples
+    --------
+    >>> laid_out("abc", [(("a", "b"), 2), ("c", 2)])
+    array([0, 1, 0, 1, 2, 2], dtype=uint8)
+    """
+    words = [((word,) if isinstance(word, str) else tuple(word), times) for word, times in blocks]
+    for symbol in (symbol for word, _ in words for symbol in word):
+        if symbol not in alphabet:
+            raise InputError(f"symbol {quoted(symbol)} of a block is not in the alphabet {quoted(tuple(alphabet))}")
+    number = {symbol: k for k, symbol in enumerate(alphabet)}
+    parts = [np.tile(np.array([number[symbol] for symbol in word], np.uint8), times) for word, times in words]
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
 
 
 MOST_DRAWN = 1000  # times that strings are drawn anew because they were too long

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Int
 
-from tallycell.learning.languages.language import Blocks, Codes, Make, Sizes
+from tallycell.learning.languages.language import Blocks, Codes, Make, Sizes, laid_out
 from tallycell.machine.counter_machine import FAIL
 from tallycell.machine.shipped import shipped_machine
 
@@ -46,8 +46,7 @@ def in_blocks(alphabet: str, blocks: Blocks) -> Make:
     """Make the member n of a language: no chance in it."""
 
     def make(rng: np.random.Generator, n: int) -> Codes:
-        symbols, times = zip(*blocks(n), strict=True)
-        return np.repeat(np.array([alphabet.index(symbol) for symbol in symbols], np.uint8), times)
+        return laid_out(alphabet, blocks(n))
 
     return make
 

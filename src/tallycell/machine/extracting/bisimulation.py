@@ -59,6 +59,11 @@ def choose_counters(walk: Walk, most: int) -> Iterator[Counted]:
         yield _count(walk, counted.cells[:number], sink)
 
 
+def count_cells(walk: Walk, cells: tuple[int, ...]) -> Counted:
+    """Count these cells, whether or not that is needed to tell what follows."""
+    return _count(walk, cells, sinks_of(walk))
+
+
 def _telling(walk: Walk, counted: Counted) -> list[int]:
     """Cells that tell apart different outcomes of one step, those that tell most first; none if all is determined."""
     before, after = _undetermined(walk, counted)

@@ -130,15 +130,27 @@ def _worst(recorded: Recorded, situations: np.ndarray, faults: _Faults, cell: in
 
 
 def _blame(gate: Gate, value: float, amount: float, steps: int) -> str:
+    stands = _not_rounded(value)
     match gate:
         case "f" if value > 0.5:
-            return (
-                f"f is {value:.3g}, not 1: it forgets {1 - value:.2%} of its cell each step, up to {amount:.2g} counts"
-            )
+            lost = f"{1 - value:.2%}" if value < 0.9999 else f"{1 - value:.1g}"
+            return f"f is {stands}, not 1: it forgets {lost} of its cell each step, up to {amount:.2g} counts"
         case "f":
-            return f"f is {value:.3g}, not 0: a reset leaves {value:.2%} of the cell, up to {amount:.2g} counts"
+            return f"f is {stands}, not 0: a reset leaves {value:.2%} of the cell, up to {amount:.2g} counts"
         case "o":
-            return f"o is {value:.3g}, neither 0 nor 1: the cell is shown in part"
+            return f"o is {stands}, neither 0 nor 1: the cell is shown in part"
         case _:
-            text = f"{gate} is {value:.3g}: the step is up to {amount:.2g} away from a whole number of counts"
+            text = f"{gate} is {stands}: the step is up to {amount:.2g} away from a whole number of counts"
             return text if amount > LOST else f"{text}, which in {steps} such steps is {amount * steps:.2g}"
+
+
+def _not_rounded(value: float) -> str:
+    """Write a gate in three digits, in more where those would say that it is exactly 1 or 0.
+
+    Examples
+    --------
+    >>> _not_rounded(0.8321), _not_rounded(0.99988), _not_rounded(-0.9999999), _not_rounded(1.0)
+    ('0.832', '0.99988', '-0.9999999', '1')
+    """
+    digits = next((k for k in range(3, 17) if abs(float(f"{value:.{k}g}")) != 1), 3)
+    return f"{value:.{digits}g}" if abs(value) < 1 else f"{value:.3g}"

@@ -16,8 +16,8 @@ from tallycell.errors import InputError
 from tallycell.machine.comparing.advancing import minimise_late
 from tallycell.machine.comparing.minimise import minimise
 from tallycell.machine.counter_machine import CounterMachine
-from tallycell.machine.extracting.bisimulation import Counted, choose_counters, names_of_rows
-from tallycell.machine.extracting.folding import fold
+from tallycell.machine.extracting.bisimulation import Counted, choose_counters, count_cells, names_of_rows
+from tallycell.machine.extracting.folding import fold, fold_counting
 from tallycell.machine.extracting.walk import Walk, coarsened
 from tallycell.machine.table import Table
 from tallycell.recogniser import Recogniser
@@ -28,6 +28,7 @@ Edge = tuple[int, int]  # from a block, on a symbol
 MOST_COUNTERS = 8
 MOST_ENTRIES = 1_000_000  # of a table
 MOST_JOINED = 500  # states of which it is tried whether they can be one
+FEWEST_LEVELS = 4  # of a cell that may count what states hold
 MOST_MINIMISED = 20_000  # entries of a table: a larger one takes minutes, and nobody reads it
 
 
@@ -71,19 +72,45 @@ def tabulate(walk: Walk, net: Recogniser) -> Tabulated:
     walk = coarsened(walk)
     folded = fold(walk) if walk.seen else None
     for counted in chain([] if folded is None else [folded], choose_counters(walk, MOST_COUNTERS)):
-        blocks = _read_blocks(walk, counted, net)
-        states = _join_meanings(blocks, join=bool(counted.cells))
-        bounds = tuple(walk.bound[list(counted.cells)].tolist())
-        views = prod(4 * bound - 1 for bound in bounds)
-        if len(states) * len(net.alphabet) * views * max(len(bounds), 1) <= MOST_ENTRIES:
-            table = _fill(states, blocks, Table.empty(len(states), net, bounds))
-            names = tuple(f"cell {cell}" for cell in counted.cells)
-            machine = table.machine(tuple(walk.start[list(counted.cells)].tolist()), names)
-            return Tabulated(machine, counted.cells, blocks.undetermined, counted is folded)
+        tabulated = _tabulate(walk, net, counted, folded=counted is folded)
+        if tabulated is not None:
+            return tabulated
     raise InputError(
         f"the network comes to {len(walk.level):,} situations that behave differently, too many for one table; give "
         "inputs, an automaton or a sample, that leave fewer"
     )
+
+
+def _tabulate(walk: Walk, net: Recogniser, counted: Counted, *, folded: bool) -> Tabulated | None:
+    """Make the machine in which these cells are counted; None if its table is too large."""
+    blocks = _read_blocks(walk, counted, net)
+    states = _join_meanings(blocks, join=bool(counted.cells))
+    bounds = tuple(walk.bound[list(counted.cells)].tolist())
+    views = prod(4 * bound - 1 for bound in bounds)
+    if len(states) * len(net.alphabet) * views * max(len(bounds), 1) > MOST_ENTRIES:
+        return None
+    table = _fill(states, blocks, Table.empty(len(states), net, bounds))
+    names = tuple(f"cell {cell}" for cell in counted.cells)
+    machine = table.machine(tuple(walk.start[list(counted.cells)].tolist()), names)
+    return Tabulated(machine, counted.cells, blocks.undetermined, folded)
+
+
+def counting_one_more(walk: Walk, net: Recogniser, tabulated: Tabulated) -> Iterator[Tabulated]:
+    """Make the machines in which one cell more is counted, though what follows is determined without it.
+
+    A count that never comes back, such as that of words up to twelve, can be held by states alone, one for each
+    number; counted, it is one comparison.
+    """
+    walk = coarsened(walk)
+    moves = (walk.keep & (walk.step != 0)).any(axis=0)
+    levels = np.array([len(np.unique(column)) for column in walk.level.T])
+    often = [int(cell) for cell in np.argsort(-levels, kind="stable") if moves[cell] and levels[cell] >= FEWEST_LEVELS]
+    for cell in [one for one in often if one not in tabulated.cells][:MOST_COUNTERS]:
+        cells = (*tabulated.cells, cell)
+        counted = fold_counting(walk, cells) if walk.seen else count_cells(walk, cells)
+        one_more = None if counted is None else _tabulate(walk, net, counted, folded=walk.seen)
+        if one_more is not None and not one_more.undetermined:
+            yield one_more
 
 
 def smaller(tabulated: Tabulated) -> Tabulated:

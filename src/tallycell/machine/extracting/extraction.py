@@ -8,40 +8,27 @@
 5. Compare it with the network on strings, and say what breaks it (:mod:`~.fidelity`, :mod:`~.breaks`).
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from tallycell.machine.comparing.reachability import TooManySituations
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.allowed import AllowedInputs, Inputs, allowed_inputs
 from tallycell.machine.extracting.breaks import Break, find_breaks
-from tallycell.machine.extracting.cells_to_counters import Tabulated, smaller, tabulate
+from tallycell.machine.extracting.cells_to_counters import Tabulated, counting_one_more, smaller, tabulate
 from tallycell.machine.extracting.fidelity import Fidelity, measure_fidelity
 from tallycell.machine.extracting.naming import name_parts
-from tallycell.machine.extracting.recording import (
-    Recorded,
-    Units,
-    count_in_units,
-    deviations,
-    measure_units,
-    record_strings,
-)
-from tallycell.machine.extracting.refining import refine
-from tallycell.machine.extracting.relations import Relations, seen_relations
+from tallycell.machine.extracting.readings import Reading, measured_readings, snapped_readings, whole_reading
+from tallycell.machine.extracting.recording import Recorded, Units, deviations, record_strings
+from tallycell.machine.extracting.saying import advice_for, answer_of, details_of, program_lines, start_of, worst_of
 from tallycell.machine.extracting.snapping import SnappedNetwork
 from tallycell.machine.extracting.strings import SAMPLED, share_for, strings_of_machine, usual_strings
-from tallycell.machine.extracting.walk import BrokenRelationError, Walk, walk_seen, walk_situations
-from tallycell.machine.notation.printing import format_machine
+from tallycell.machine.extracting.walk import Walk
 from tallycell.recogniser import Recogniser
 
-MOST_WALKED = 10_000  # situations
-MOST_LINES, MOST_BREAKS = 100, 12  # that are printed
-MOST_LINES_OF_A_GUESS = 30  # of a machine that does not fit
-MOST_TOLD_APART = 3  # sizes to which measured cells are told apart
-MOST_AT_FIRST = 6  # sizes told apart in the first walk, where with fewer there are too many situations
+FEWEST_STATES, MOST_STATES = 5, 300  # of a machine that may hold in states what a counter would say
+SAVED = 3  # states, counters and constants that counting must spare
+MOST_LINES = 100  # of a program that are printed
 
 
 @dataclass(frozen=True)
@@ -89,6 +76,10 @@ class Extraction:
         For each counter, the cell it is and how well that counts.
     text
         How the machine was found.
+    start
+        What network and machine say before the first symbol, in words.
+    advice
+        What to try next, in words.
     """
 
     machine: CounterMachine
@@ -96,38 +87,39 @@ class Extraction:
     breaks: tuple[Break, ...]
     evidence: tuple[CounterEvidence, ...]
     text: str
+    start: str = ""
+    advice: str = ""
 
     @property
     def exact(self) -> bool:
         """Whether machine and network were seen to agree on all strings of ``fidelity.text``; no claim about others."""
         return self.fidelity.exact
 
-    def __str__(self) -> str:
-        program = format_machine(self.machine).rstrip().split("\n")
-        most = MOST_LINES if self.exact else MOST_LINES_OF_A_GUESS
-        return "\n".join([*_first(program, most, "print(extraction.machine)"), "", self.report])
+    @property
+    def answer(self) -> tuple[str, ...]:
+        """Five lines: exact or not, on which strings, how many agree, what breaks the network, what to try."""
+        return answer_of(self)
+
+    @property
+    def worst(self) -> str:
+        """What breaks the network most, in words."""
+        return worst_of(self)
 
     @property
     def report(self) -> str:
-        """All that is known of the machine, in words: how it was found, how well it fits, what breaks the network."""
-        parts = []
-        if not self.exact:
-            parts.append(
-                "No counter machine was found that decides as the network does; this is the best of those tried."
-            )
-        parts += [f"How it was read: {self.text}.", f"Machine and network agree on {self.fidelity}."]
-        if self.evidence:
-            parts += ["What each counter is:", *(f"  {one}" for one in self.evidence)]
-        if self.breaks:
-            parts.append(
-                "What is not at its limits, though it makes no difference here:" if self.exact else "What breaks it:"
-            )
-            parts += _first([f"  {one}" for one in self.breaks], MOST_BREAKS, "extraction.breaks")
-        return "\n".join(parts)
+        """All that is known of the machine but the machine, in words: the answer, and how it was come by."""
+        return "\n".join([*self.answer, "", self.details])
 
+    @property
+    def details(self) -> str:
+        """How the machine was read, on what it was compared, what its counters are, and all that breaks the network."""
+        return details_of(self)
 
-def _first(lines: list[str], most: int, more: str) -> list[str]:
-    return lines if len(lines) <= most else [*lines[:most], f"  ... {len(lines) - most:,} more: {more}"]
+    def __str__(self) -> str:
+        """Give the answer, the program if it is the network's, and the details."""
+        program = program_lines(self.machine, MOST_LINES, "print(extraction.machine)") if self.exact else []
+        left_out = [] if self.exact else ["The program of the machine is left out: print(extraction.machine)"]
+        return "\n".join([*self.answer, "", *program, *left_out, "", self.details])
 
 
 def extract_machine(net: Recogniser, inputs: Inputs = None) -> Extraction:
@@ -147,7 +139,7 @@ def extract_machine(net: Recogniser, inputs: Inputs = None) -> Extraction:
     Returns
     -------
     Extraction
-        ``print`` shows the program and all that is known of it.
+        ``print`` shows the answer in five lines, the program if it is exact, and all that is known of it.
 
     Raises
     ------
@@ -177,34 +169,24 @@ def extract_with_walk(net: Recogniser, inputs: Inputs = None) -> tuple[Extractio
     allowed = allowed_inputs(net, inputs)
     recorded = record_strings(net, usual_strings(len(net.alphabet), allowed, share=share_for(snapped.cells)))
     search = _Search(net, allowed, recorded)
-    for reading in _snapped_readings(snapped, allowed, recorded):
+    for reading in snapped_readings(snapped, allowed, recorded):
         search.consider(reading)
     if not search.best.exact:
-        for reading in _measured_readings(search.recorded):
+        for reading in measured_readings(search.recorded):
             if not search.consider(reading):
-                break  # to look more closely does not help either
+                break  # to look a little more closely does not help either
+        whole = None if search.best.exact else whole_reading(search.recorded)
+        if whole is not None:
+            search.consider(whole)
+    search.count_what_states_hold()
     best = search.best
-    whole = best.exact and best.reading.certain
-    return _describe(net, best, search.recorded), best.reading.walk if whole else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Reading:
-    """Situations of a network read in one way.
-
-    ``units`` are those its cells count in, None for ones; ``certain`` is whether no gate depends on sizes that are not
-    told apart.
-    """
-
-    walk: Walk
-    units: Units | None
-    text: str
-    certain: bool = False
+    complete = best.exact and best.reading.certain
+    return _describe(net, best, search.recorded, allowed), best.reading.walk if complete else None
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    reading: _Reading
+    reading: Reading
     tabulated: Tabulated
     fidelity: Fidelity
 
@@ -229,7 +211,7 @@ class _Search:
         assert self._best is not None
         return self._best
 
-    def consider(self, reading: _Reading) -> bool:
+    def consider(self, reading: Reading) -> bool:
         """Make the machine of a reading and keep it if it is better; once one is exact, only if it is more certain."""
         if self._best is not None and self._best.exact and (self._best.reading.certain or not reading.certain):
             return False
@@ -245,81 +227,24 @@ class _Search:
             self._best = candidate
         return better
 
-
-def _snapped_readings(snapped: SnappedNetwork, allowed: AllowedInputs, recorded: Recorded) -> Iterator[_Reading]:
-    """Read a network with its gates at their limits: by signs, then with sizes told apart if gates depend on them."""
-    run = snapped.run_batch(recorded.strings.codes, recorded.strings.lengths)
-    limits, signs = "all gates are set to their limits", np.ones(snapped.cells, np.int64)
-    if allowed.sample is not None:
-        yield _Reading(
-            walk_seen(run, signs), None, f"{limits}, and the situations are followed that {allowed.text} comes to"
-        )
-        return
-    for size in range(1, MOST_AT_FIRST + 1):
-        # Where too little is told apart, gates do what they never do in the network, and lead to ever more situations.
-        first = snapped if size == 1 else replace(snapped, reach=size * signs)
-        if size > 1 and not _decides_alike(first, recorded):
-            continue
-        readings = _refined_readings(first, allowed, recorded)
-        try:
-            yield next(readings)
-        except TooManySituations:
-            continue
-        with suppress(TooManySituations):
-            yield from readings
-        return
-    yield _Reading(
-        walk_seen(run, signs), None, f"{limits}, and the situations are followed that the strings below come to"
-    )
+    def count_what_states_hold(self) -> None:
+        """Count one cell more where the machine then is much smaller and as good: a threshold is one comparison."""
+        best = self.best
+        if not best.exact or not FEWEST_STATES <= len(best.tabulated.machine.states) <= MOST_STATES:
+            return
+        least = _size(smaller(best.tabulated).machine)
+        for tabulated in counting_one_more(best.reading.walk, self.net, best.tabulated):
+            size = _size(smaller(tabulated).machine)
+            if size + SAVED > least:
+                continue
+            candidate = _Candidate(best.reading, tabulated, measure_fidelity(tabulated.machine, self.recorded))
+            if candidate.exact:
+                self._best, least = candidate, size
 
 
-def _decides_alike(snapped: SnappedNetwork, recorded: Recorded) -> bool:
-    """Whether a snapped network decides as the network does, on all strings."""
-    run = snapped.run_batch(recorded.strings.codes, recorded.strings.lengths)
-    return bool((run.decided == recorded.decided)[1:][recorded.strings.taken].all())
-
-
-def _refined_readings(snapped: SnappedNetwork, allowed: AllowedInputs, recorded: Recorded) -> Iterator[_Reading]:
-    """Walk all situations, then again with the sizes told apart on which gates may depend, until none does.
-
-    The first walk is given, as the plainest, and the last.
-    """
-    told = False
-    finer: SnappedNetwork | None = snapped
-    while finer is not None:
-        assert finer.reach is not None
-        run = finer.run_batch(recorded.strings.codes, recorded.strings.lengths)
-        walk = _walk(finer, allowed, seen_relations(run))
-        size = int(finer.reach.max())
-        text = (
-            f"all gates are set to their limits, the size of a cell is told apart up to {size}, and for {allowed.text} "
-            "every situation (the signs or sizes that the cells show) is followed that is not excluded"
-        )
-        finer = refine(finer, walk)
-        if not told or finer is None:
-            yield _Reading(walk, None, text, certain=finer is None)
-        told = True
-
-
-def _measured_readings(recorded: Recorded) -> Iterator[_Reading]:
-    """Read a network by what it was seen to do, its cells in their own units."""
-    units = measure_units(recorded)
-    run = count_in_units(recorded, units)
-    for size in range(1, MOST_TOLD_APART + 1):
-        text = (
-            "gates and steps are taken as they were on the strings below, and the size of a cell is told apart up to "
-            f"{size}"
-        )
-        yield _Reading(walk_seen(run, np.full(run.keep.shape[-1], size)), units, text)
-
-
-def _walk(snapped: SnappedNetwork, allowed: AllowedInputs, relations: Relations) -> Walk:
-    """Walk, without the relations that a step does not keep."""
-    while True:
-        try:
-            return walk_situations(snapped, allowed.automaton, relations, most=MOST_WALKED)
-        except BrokenRelationError as broken:
-            relations = relations.without(broken.which)
+def _size(machine: CounterMachine) -> int:
+    """Give what there is to read of a machine: its states, counters and constants."""
+    return len(machine.states) + len(machine.counters) + sum(map(len, machine.constants))
 
 
 def _ones(recorded: Recorded) -> Units:
@@ -327,7 +252,7 @@ def _ones(recorded: Recorded) -> Units:
     return Units(ones, deviations((recorded.i * recorded.g)[recorded.strings.taken], ones))
 
 
-def _describe(net: Recogniser, best: _Candidate, recorded: Recorded) -> Extraction:
+def _describe(net: Recogniser, best: _Candidate, recorded: Recorded, allowed: AllowedInputs) -> Extraction:
     """Name the parts of the best machine, and gather what is known of it."""
     tabulated = smaller(best.tabulated)
     machine = name_parts(tabulated.machine)
@@ -347,4 +272,8 @@ def _describe(net: Recogniser, best: _Candidate, recorded: Recorded) -> Extracti
         text += (
             f"; {tabulated.undetermined:,} outcomes do not follow from the counters; each is taken as it was most often"
         )
-    return Extraction(machine, best.fidelity, find_breaks(recorded, units), evidence, text)
+    said = tuple(name for name, there in zip(net.outputs, recorded.decided[0, 0], strict=True) if there)
+    return Extraction(
+        machine, best.fidelity, find_breaks(recorded, units), evidence, text, start_of(machine, said),
+        advice_for(allowed, exact=best.exact),
+    )  # fmt: skip

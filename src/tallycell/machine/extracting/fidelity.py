@@ -25,6 +25,8 @@ class Fidelity:
         Which strings, and how they were chosen.
     first_difference
         The shortest beginning of one of them after which the decisions differ, as symbols; None if none was seen.
+    brief
+        Which strings, in a few words.
     """
 
     strings: int
@@ -33,6 +35,7 @@ class Fidelity:
     steps_alike: int
     text: str
     first_difference: tuple[str, ...] | None = None
+    brief: str = ""
 
     @property
     def of_strings(self) -> float:
@@ -49,14 +52,24 @@ class Fidelity:
         """Whether no difference was seen."""
         return self.strings_alike == self.strings
 
-    def __str__(self) -> str:
-        said = (
-            f"{self.strings_alike:,} of {self.strings:,} strings ({self.of_strings:.2%}), at {self.steps_alike:,} of "
-            f"{self.steps:,} steps ({self.of_steps:.2%})\n  they were compared on {self.text}"
+    @property
+    def counts(self) -> str:
+        """How many strings and steps are alike, in words."""
+        return (
+            f"{self.strings_alike:,} of {self.strings:,} strings ({_share(self.of_strings)}), "
+            f"{self.steps_alike:,} of {self.steps:,} steps ({_share(self.of_steps)})"
         )
+
+    def __str__(self) -> str:
+        said = f"{self.counts}\n  they were compared on {self.text}"
         if self.first_difference is not None:
             said += f"\n  they first differ after {shown(' '.join(self.first_difference))}"
         return said
+
+
+def _share(share: float) -> str:
+    """Write a share so that what is not all is never rounded up to all."""
+    return "100%" if share == 1 else f"{min(share, 0.9999):.2%}"
 
 
 def measure_fidelity(machine: CounterMachine, recorded: Recorded) -> Fidelity:
@@ -75,6 +88,7 @@ def measure_fidelity(machine: CounterMachine, recorded: Recorded) -> Fidelity:
         int(strings.lengths.sum() - wrong.sum()),
         strings.text,
         first,
+        strings.brief,
     )
 
 

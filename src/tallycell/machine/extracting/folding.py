@@ -10,7 +10,7 @@ learning competition and a new evidence-driven state merging algorithm"; counter
 """
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from math import comb
 from typing import Any
 
@@ -21,6 +21,8 @@ from tallycell.machine.extracting.bisimulation import Counted, action_of, names_
 from tallycell.machine.extracting.walk import Walk
 
 MOST_TRIED = 3_000  # combinations of cells
+MOST_STEPS_TRIED = 4_000_000  # steps of a walk, by combinations: a large walk is of no machine, mostly
+AT_ONCE = 500  # steps that are looked at before the next: most combinations contradict early
 MOST_LEFT_OUT = 0.001  # of the steps seen
 Key = tuple[int, int]  # a symbol, and the view that is seen after it
 Added = tuple[dict[Any, int], Any]  # what was written where nothing was
@@ -37,14 +39,15 @@ def fold(walk: Walk) -> Counted | None:
     Returns
     -------
     Counted
-        None if the same steps lead to situations that contradict, whichever of the ``MOST_TRIED`` smallest sets of
-        cells is counted. Of steps that contradict, those are left out that were seen less often, if they are rare.
+        None if the same steps lead to situations that contradict, whichever of the smallest sets of cells is counted
+        (up to ``MOST_TRIED``, of large walks fewer). Of steps that contradict, those seen less often are left out, if
+        they are rare.
     """
     moving = np.flatnonzero((walk.level != walk.level[0]).any(axis=0)).tolist()
-    tried = 0
+    most, tried = min(MOST_TRIED, MOST_STEPS_TRIED // max(len(walk.source), 1)), 0
     for number in range(len(moving) + 1):
         tried += comb(len(moving), number)
-        if tried > MOST_TRIED:
+        if number and tried > most:
             break
         possible = [one for cells in combinations(moving, number) if (one := _Fold(walk, cells)).possible]
         if possible:
@@ -53,6 +56,15 @@ def fold(walk: Walk) -> Counted | None:
                 one.join_all(order)
             return min(possible, key=lambda one: (one.size, one.left_out)).counted()
     return None
+
+
+def fold_counting(walk: Walk, cells: tuple[int, ...]) -> Counted | None:
+    """Join situations that need not be told apart when these cells are counted; None if steps contradict."""
+    one = _Fold(walk, cells)
+    if not one.possible:
+        return None
+    one.join_all(_by_distance(walk).tolist())
+    return one.counted()
 
 
 def _by_distance(walk: Walk) -> Int[np.ndarray, " situation"]:
@@ -117,9 +129,10 @@ class _Fold:
         walk = self.walk
         unjoined = Counted(self.cells, self.view, np.arange(len(self.view)), np.zeros(len(self.view), bool))
         columns = (walk.source, walk.symbol, self.view[walk.target], walk.target, action_of(walk, unjoined), walk.votes)
-        steps = np.column_stack(columns)[np.argsort(-walk.votes, kind="stable")].tolist()
+        rows = np.column_stack(columns)[np.argsort(-walk.votes, kind="stable")]
+        parts = (rows[begin : begin + AT_ONCE].tolist() for begin in range(0, len(rows), AT_ONCE))
         most = MOST_LEFT_OUT * walk.votes.sum()
-        for source, symbol, view, target, action, votes in steps:
+        for source, symbol, view, target, action, votes in chain.from_iterable(parts):
             if not self._learn_step(self._of(source), (symbol, view), target, action):
                 self.left_out += votes
                 if self.left_out > most:

@@ -6,6 +6,7 @@ combinations of signs that no string reaches.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Int
 from tallycell.machine.extracting.snapping import CountedRun
 
 LARGEST = 3  # of a coefficient: relations with larger ones are accidents of what was seen
+_PRIME = 2**31 - 1
 _FAR = 10**9  # larger than any level, small enough that sums of a few do not overflow
 
 
@@ -100,7 +102,7 @@ def seen_relations(run: CountedRun) -> Relations:
     cells = run.count.shape[-1]
     weights, constants = [], []
     for solution in _null_space(np.column_stack([seen, np.ones(len(seen), np.int64)])):
-        if np.abs(solution[:-1]).max(initial=0) <= LARGEST and solution[:-1].any():
+        if max(map(abs, solution), default=0) < _FAR and 0 < max(map(abs, solution[:-1]), default=0) <= LARGEST:
             weights.append(np.zeros(cells, np.int64))
             weights[-1][counting] = solution[:-1]
             constants.append(-solution[-1])
@@ -109,15 +111,19 @@ def seen_relations(run: CountedRun) -> Relations:
     return Relations(np.array(weights), np.array(constants))
 
 
-def _null_space(rows: Int[np.ndarray, "row column"]) -> list[Int[np.ndarray, " column"]]:
-    """Integer vectors that are orthogonal to all rows, one for each dimension, exactly."""
+def _null_space(rows: Int[np.ndarray, "row column"]) -> list[list[int]]:
+    """Integer vectors that are orthogonal to all rows, one for each dimension.
+
+    Of many columns their numbers can be larger than 64 bits hold. So which rows they miss is looked for modulo a prime;
+    a row whose product is a multiple of it by chance would leave a relation too many, which the walk then notices.
+    """
     columns = rows.shape[1]
     reduced: dict[int, list[Fraction]] = {}  # rows in reduced echelon form, by the column of their leading 1
     while True:
         solutions = _solutions(reduced, columns)
         # A row that is not orthogonal to all of them adds a dimension: at most so many times as there are columns.
-        products = rows @ np.array(solutions, np.int64).reshape(-1, columns).T
-        missed = np.nonzero(products.any(axis=1))[0]
+        remainders = np.array([[value % _PRIME for value in one] for one in solutions], np.int64).reshape(-1, columns)
+        missed = np.nonzero((rows @ remainders.T % _PRIME).any(axis=1))[0]
         if not len(missed):
             return solutions
         new = [Fraction(int(value)) for value in rows[missed[0]]]
@@ -130,12 +136,12 @@ def _null_space(rows: Int[np.ndarray, "row column"]) -> list[Int[np.ndarray, " c
         reduced[lead] = new
 
 
-def _solutions(reduced: dict[int, list[Fraction]], columns: int) -> list[Int[np.ndarray, " column"]]:
+def _solutions(reduced: dict[int, list[Fraction]], columns: int) -> list[list[int]]:
     solutions = []
     for free in sorted(set(range(columns)) - reduced.keys()):
         exact = [Fraction(int(k == free)) for k in range(columns)]
         for lead, row in reduced.items():
             exact[lead] = -row[free]
-        scale = np.lcm.reduce([value.denominator for value in exact])
-        solutions.append(np.array([int(value * int(scale)) for value in exact], np.int64))
+        scale = lcm(*(value.denominator for value in exact))
+        solutions.append([int(value * scale) for value in exact])
     return solutions

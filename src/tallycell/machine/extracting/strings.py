@@ -29,28 +29,36 @@ class Strings:
         (sequence,).
     text
         Which strings these are.
+    brief
+        The same in a few words; by itself ``text``.
     """
 
     codes: Int[np.ndarray, "time sequence"]
     lengths: Int[np.ndarray, " sequence"]
     text: str
+    brief: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.brief:
+            object.__setattr__(self, "brief", self.text)
 
     @classmethod
-    def of(cls, strings: Iterable[Sequence[int] | np.ndarray], text: str) -> "Strings":
+    def of(cls, strings: Iterable[Sequence[int] | np.ndarray], text: str, brief: str = "") -> "Strings":
         """Lay strings side by side."""
         given = list(strings)
         lengths = np.array([len(one) for one in given], np.int64)
         codes = np.zeros((int(lengths.max(initial=0)), len(given)), np.int64)
         for column, one in enumerate(given):
             codes[: len(one), column] = one
-        return cls(codes, lengths, text)
+        return cls(codes, lengths, text, brief)
 
     def __add__(self, other: "Strings") -> "Strings":
         """All strings of both."""
         longest = max(len(self.codes), len(other.codes))
         padded = [np.pad(one.codes, ((0, longest - len(one.codes)), (0, 0))) for one in (self, other)]
         lengths = np.concatenate([self.lengths, other.lengths])
-        return Strings(np.concatenate(padded, axis=1), lengths, f"{self.text}; {other.text}")
+        texts = f"{self.text}; {other.text}", f"{self.brief}; {other.brief}"
+        return Strings(np.concatenate(padded, axis=1), lengths, *texts)
 
     @property
     def taken(self) -> Bool[np.ndarray, "time sequence"]:
@@ -92,7 +100,8 @@ def short_strings(automaton: Automaton, most: int = MOST_SHORT) -> Strings:
         which, symbol = np.nonzero(leads)
         state, codes = automaton.next_state[state[which], symbol], np.vstack([codes[:, which], symbol])
     strings = [*ended, *codes.T]
-    return Strings.of(strings, f"all strings to length {len(codes)} ({len(strings):,} of the longest)")
+    brief = f"all strings to length {len(codes)}"
+    return Strings.of(strings, f"{brief} ({len(strings):,} of the longest)", brief)
 
 
 def runs_of_symbols(symbols: int, automaton: Automaton, sampled: int = SAMPLED) -> Strings:
@@ -112,6 +121,7 @@ def runs_of_symbols(symbols: int, automaton: Automaton, sampled: int = SAMPLED) 
         [one for one in strings if len(one)],
         f"{len(strings):,} drawn strings of runs of symbols, to length {LONGEST + 1}, with near misses (a symbol "
         "more or fewer)",
+        f"{len(strings):,} drawn runs of symbols",
     )
 
 
@@ -158,4 +168,4 @@ def strings_of_machine(machine: CounterMachine, automaton: Automaton, sampled: i
             strings += [array, *near_misses(array, symbols, rng), np.append(array, rng.integers(symbols))]
     kept = [one for one in (_allowed_part(string, automaton) for string in strings) if len(one)]
     text = f"{len(kept):,} drawn strings that the machine reads, to length {LONGEST + 1}, with near misses"
-    return Strings.of(kept, text)
+    return Strings.of(kept, text, f"{len(kept):,} drawn ones that the machine reads")

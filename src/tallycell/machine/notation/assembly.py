@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -29,6 +29,22 @@ def assemble(program: Program) -> CounterMachine:
         If the tables would be larger than a machine's may be.
     """
     return _Assembly(program).machine()
+
+
+def views_of(guard: Guard, counters: Sequence[str], constants: Sequence[tuple[int, ...]]) -> Bool[np.ndarray, " view"]:
+    """Tell in which views of the counters a guard holds."""
+    of_counter = dict(zip(counters, constants, strict=True))
+    views = np.zeros(tuple(2 * len(of_one) + 1 for of_one in constants), bool)
+    for all_of in guard:
+        views |= _views_of(all_of, of_counter)
+    return views.reshape(-1)
+
+
+def _views_of(all_of: Iterable[Comparison], constants: Mapping[str, tuple[int, ...]]) -> Bool[np.ndarray, "*place"]:
+    places = {name: np.ones(2 * len(of_one) + 1, bool) for name, of_one in constants.items()}
+    for one in all_of:
+        places[one.counter] &= places_where(one.comparison, one.constant, constants[one.counter])
+    return outer(tuple(places.values()))
 
 
 class _Assembly:
@@ -88,20 +104,12 @@ class _Assembly:
         }
 
     def _views(self, guard: Guard, token: Token) -> Bool[np.ndarray, " view"]:
-        views = np.zeros(self.radices, bool)
-        for all_of in guard:
-            views |= self._views_of(all_of)
+        views = views_of(guard, tuple(self.constants), tuple(self.constants.values()))
         if not views.any():
             raise FormatError(
                 f"line {token.line}, column {token.column}: expected a guard that can hold, got one that never does"
             )
-        return views.reshape(-1)
-
-    def _views_of(self, all_of: Iterable[Comparison]) -> Bool[np.ndarray, "*place"]:
-        places = {name: np.ones(2 * len(constants) + 1, bool) for name, constants in self.constants.items()}
-        for one in all_of:
-            places[one.counter] &= places_where(one.comparison, one.constant, self.constants[one.counter])
-        return outer(tuple(places.values()))
+        return views
 
     def _scope(self, statement: Rule | Saying) -> list[int]:
         return [*range(len(self.states))] if statement.state is None else [self.states.index(statement.state)]

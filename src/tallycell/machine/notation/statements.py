@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from difflib import get_close_matches
+from typing import NamedTuple, Never, TypeVar
 
 from tallycell.errors import FormatError
 from tallycell.machine.counter_machine import FAIL_NAME, Decision
@@ -215,14 +216,23 @@ class _Line:
                     token.refuse("each counter once")
                 moves[token.value] = self._move()
             elif not (token.is_keyword("hold") and not fails):
-                token.refuse(
-                    f"{'the end of the line' if fails else self._actions()}"
-                    if guard != ((),)
-                    else f"a symbol of the alphabet, a guard such as 'when n > 0', {self._actions()}"
-                )
+                self._refuse_action(token, guarded=guard != ((),), fails=fails)
             self.skip(",")
         here = self._here()
         self.program.rules.append(Rule(self.tokens[0], here, symbols, guard, {} if fails else moves, target, fails))
+
+    def _refuse_action(self, token: Token, *, guarded: bool, fails: bool) -> Never:
+        """Say what a rule may do.
+
+        Raises
+        ------
+        FormatError
+            Always.
+        """
+        if not fails and token.names_counter and self._is_about_counter():
+            self._refuse_undeclared(token)
+        actions = "the end of the line" if fails else self._actions()
+        token.refuse(actions if guarded else f"a symbol of the alphabet, a guard such as 'when n > 0', {actions}")
 
     def _actions(self) -> str:
         name = next(iter(self.program.counters), "n")
@@ -255,6 +265,27 @@ class _Line:
             return False
         is_step = move.kind == "integer" and move.text[0] in "+-" and then.text not in COMPARISONS
         return is_step or move.is_keyword("reset")
+
+    def _is_about_counter(self) -> bool:
+        """Whether what comes next compares or moves what stood before."""
+        ahead = self.ahead()
+        is_compared = ahead.kind == "mark" and ahead.text in COMPARISONS
+        return is_compared or ahead.is_keyword("reset") or (ahead.kind == "integer" and ahead.text[0] in "+-")
+
+    def _refuse_undeclared(self, token: Token) -> Never:
+        """Say that there is no such counter, and which it may be.
+
+        Raises
+        ------
+        FormatError
+            Always.
+        """
+        near = get_close_matches(token.value, self.program.counters, n=1)
+        hint = f"did you mean {shown(near[0])}? Else " if near else ""
+        raise FormatError(
+            f"line {token.line}, column {token.column}: counter {shown(token.value)} is not declared; {hint}declare it "
+            f"in a line 'counter {shown(token.text)}' before the rules"
+        )
 
     def _move(self) -> Move:
         reset = self.ahead().is_keyword("reset")
@@ -320,6 +351,8 @@ class _Line:
 
     def _counter(self, token: Token) -> Token:
         if not token.names_counter or token.value not in self.program.counters:
+            if token.names_counter:
+                self._refuse_undeclared(token)
             declared = ", ".join(self.program.counters) or "there is none: declare it in a line 'counter NAME'"
             token.refuse(f"a counter ({shown(declared)})")
         return token

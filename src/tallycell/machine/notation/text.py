@@ -13,10 +13,12 @@ Text becomes tokens (``tokens``), these statements (``statements``), these table
 views become guards (``boxes``) and tables rules (``printing``).
 """
 
+from tallycell.errors import FormatError
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.notation.assembly import assemble
 from tallycell.machine.notation.printing import format_machine
 from tallycell.machine.notation.statements import read_program
+from tallycell.wording import quoted
 
 __all__ = ["format_machine", "parse"]
 
@@ -32,7 +34,7 @@ def parse(text: str) -> CounterMachine:
     Raises
     ------
     FormatError
-        If the text is no machine; it names line, column and what was expected.
+        If the text is no machine, or no text; it names line, column and what was expected.
 
     Examples
     --------
@@ -52,4 +54,9 @@ def parse(text: str) -> CounterMachine:
     >>> [machine.accepts(string) for string in ("aaabbb", "aab", "abab")]
     [True, False, False]
     """
+    if not isinstance(text, str):
+        raise FormatError(
+            f"the text of a machine is {quoted(text, 40)}; expected a str"
+            f"{', so decode it: text.decode()' if isinstance(text, bytes | bytearray) else ''}"
+        )
     return assemble(read_program(text))

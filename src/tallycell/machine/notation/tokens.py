@@ -14,6 +14,10 @@ COMPARISONS = tuple(MIRRORED)
 _OPENING = ("accept", "alphabet", "counter", "counters", "legal", "on", "otherwise", "says", "state", "tag")
 KEYWORDS = frozenset({*_OPENING, "and", "any", "compared", "fail", "hold", "or", "reset", "when"})
 MOST_DIGITS = 4000  # Python refuses to read 4,301
+END_OR_COMMENT = {
+    "": "the end of the line",
+    "#": 'the end of the line, as # begins a comment here (as a symbol it is written "#")',
+}
 
 _DELIMITER = r"""->|!=|[+-][0-9]|[\s"\#<>=,:]"""  # where a word ends
 _TOKEN = re.compile(
@@ -29,7 +33,10 @@ _TOKEN = re.compile(
 
 
 class Token(NamedTuple):
-    """One word, text in quotes, integer or mark of a line, and where it stands (both from 1)."""
+    """One word, text in quotes, integer or mark of a line, and where it stands (both from 1).
+
+    The end of a line has the value ``"#"`` where a comment begins there.
+    """
 
     kind: Kind
     text: str
@@ -60,7 +67,7 @@ class Token(NamedTuple):
             Always.
         """
         if got is None:
-            got = "the end of the line" if self.kind == "end" else shown(self.text)
+            got = END_OR_COMMENT[self.value] if self.kind == "end" else shown(self.text)
         raise FormatError(f"line {self.line}, column {self.column}: expected {expected}, got {got}")
 
 
@@ -78,7 +85,7 @@ def tokenise(line: str, number: int) -> list[Token]:
     ['on', '")"', 'depth', '>', '0', 'depth', '-1', '']
     """
     tokens: list[Token] = []
-    place = 0
+    place, end, comment = 0, len(line) + 1, ""
     while place < len(line):
         match = _TOKEN.match(line, place)
         if match is None:
@@ -87,8 +94,10 @@ def tokenise(line: str, number: int) -> list[Token]:
         if kind != "blank":
             value = _unquoted(text, number, place + 1) if kind == "string" else text
             tokens.append(Token(kind, text, value, number, place + 1))  # type: ignore[arg-type]  # a group of _TOKEN
+        elif text.startswith("#"):
+            end, comment = place + 1, "#"
         place = match.end()
-    return [*tokens, Token("end", "", "", number, len(line) + 1)]
+    return [*tokens, Token("end", "", comment, number, end)]
 
 
 def written(name: str, *, identifier: bool = False) -> str:

@@ -1,0 +1,75 @@
+"""A recogniser from what a file gave: its LSTM, the layers around it, and what the caller says of them."""
+
+import numpy as np
+from jaxtyping import Float
+
+from tallycell.errors import InputError
+from tallycell.loaders.deciding.front import find_front
+from tallycell.loaders.deciding.parts import Parts, Said, inputs_of, put_together
+from tallycell.loaders.loaded_model import Head, LoadedModel
+from tallycell.parameters import LSTMParameters
+from tallycell.recogniser import Recogniser
+from tallycell.wording import quoted
+
+
+def recogniser_from_loaded(
+    model: LoadedModel, said: Said, lstm: str | None = None
+) -> tuple[Recogniser, tuple[str, ...]]:
+    """Put a recogniser together from a loaded model; see :meth:`tallycell.Recogniser.from_loaded`.
+
+    Raises
+    ------
+    InputError
+        If the model has several LSTMs and none is chosen, no linear layer behind it, or does not fit what is said.
+    """
+    if not isinstance(model, LoadedModel):
+        raise InputError(
+            f"got a {type(model).__name__}; expected what tallycell.load gives (of a module: Recogniser.from_torch)"
+        )
+    parameters = model.lstm if lstm is None else model[lstm]
+    path = next(iter(model)) if lstm is None else lstm
+    where = str(model.source)
+    head = _head(model, path, parameters)
+    bias = np.zeros(len(head.weight)) if head.bias is None else head.bias
+    inputs, notes = _inputs(model, path, said)
+    return put_together(Parts(parameters, inputs, head.weight, bias, notes=notes), _named(said, model, where))
+
+
+def _named(said: Said, model: LoadedModel, where: str) -> Said:
+    if model.places and any(place.reverse for place in model.places.values()):
+        raise InputError(
+            f"the LSTM of {where} reads its sequence from the last step to the first; a recogniser does not"
+        )
+    return said
+
+
+def _head(model: LoadedModel, path: str, parameters: LSTMParameters) -> Head:
+    head = model.head_of(path)
+    width = parameters.output_size * parameters.num_directions
+    if head is None:
+        raise InputError(
+            f"{model.source} has no linear layer behind its LSTM that tallycell knows of, or several; give the module "
+            "(Recogniser.from_torch), or yours: dataclasses.replace(model, head=Head(weight, bias))"
+        )
+    if head.shown.name != "identity":
+        raise InputError(
+            f"{quoted(head.shown.name)} stands between the LSTM of {model.source} and its linear layer; a recogniser "
+            "has a linear layer there and nothing else"
+        )
+    if head.weight.ndim != 2 or head.weight.shape[1] != width:
+        raise InputError(
+            f"the linear layer of {model.source} reads {head.weight.shape[-1]} numbers, and its LSTM gives {width}; "
+            "something stands between"
+        )
+    return head
+
+
+def _inputs(model: LoadedModel, path: str, said: Said) -> tuple[Float[np.ndarray, "symbol feature"], tuple[str, ...]]:
+    """Give what the LSTM reads at each symbol; a linear layer in front of it is folded in."""
+    parameters, where = model[path], str(model.source)
+    front = find_front(model, path)
+    if front is None:
+        return inputs_of(said, model.embedding, parameters.input_size, where), ()
+    rows = inputs_of(said, front.embedding, front.weight.shape[1], where)
+    note = f"{quoted(front.name)} (Linear) in front of the LSTM is folded into what it reads at each symbol"
+    return rows @ front.weight.T + front.bias, (note,)
