@@ -1,6 +1,7 @@
 """The page in a browser: how soon it is there, how fast it follows, and how much memory it takes."""
 
 import argparse
+import re
 import shutil
 import tempfile
 import threading
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         path = Path(folder) / "page.html"
         page.write(path)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        kept = [label for label in bundle.units if f'id="array:unit/{label}"' in page.html]
+        kept = re.findall(r'id="array:unit/([^"]+)"', page.html)
         rows.append({"how": "file", **measure(browser, path.as_uri(), kept)})
         with Server(Site(bundle)) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,19 +1,17 @@
-"""Make the lesson: ``python docs/make_lesson.py [FILE]`` writes docs/lesson.html, one file that works offline."""
+"""Make the lesson: ``python docs/make_lesson.py FILE`` writes it, one file that works offline."""
 
 import sys
-from pathlib import Path
 
 from tallycell.view.lesson import lesson_page
-
-PLACE = Path(__file__).parent / "lesson.html"
 
 
 def main() -> None:
     """Write it, and say how large it is."""
-    place = Path(sys.argv[1]) if len(sys.argv) > 1 else PLACE
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     page = lesson_page()
-    page.write(place)
-    print(f"{place}: {page.size:,} bytes")
+    page.write(sys.argv[1])
+    print(f"{sys.argv[1]}: {page.size:,} bytes")
 
 
 if __name__ == "__main__":

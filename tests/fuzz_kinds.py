@@ -58,6 +58,8 @@ KINDS = {
     "npy": Kind("m.npy", models.make_npy, models.open_pickle, CORE, "NumPy", refusal=_A_PICKLE),
     "JSON": Kind("m.json", models.make_json, open_model, CORE, "JSON"),
     "JSON layers": Kind("layers.json", models.make_json_layers, open_model, CORE, "JSON"),
+    "JSON recogniser": Kind("net.json", models.make_json_recogniser, open_model, CORE, "JSON"),
+    "DyNet": Kind("net.model", models.make_dynet, open_model, CORE, "DyNet"),
     "raw": Kind("raw", models.make_raw, open_model, CORE, "raw tensors", parts=("manifest.json", "vocab.json", "t0")),
     "NeuralHydrology": Kind(
         "run",

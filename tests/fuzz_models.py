@@ -147,8 +147,31 @@ def make_json_layers(path: Path, names: Names) -> None:
     write_json(path, {"in_shape": [None, None, 3], "layers": [lstm, dense]}, names.in_json())
 
 
+def make_json_recogniser(path: Path, names: Names) -> None:
+    symbols = [names.in_json().free(symbol) for symbol in "()"]
+    outside = {"inputs": np.ones((2, 3)), "readout_weight": np.ones((2, 2)), "readout_bias": np.ones(2)}
+    arrays = {name: x.tolist() for name, x in outside.items()}
+    words = {"alphabet": symbols, "outputs": [names.free("no"), names.free("yes")], "unknown": symbols[0]}
+    state = {name: x.tolist() for name, x in weights().items()}
+    write_json(path, {"recogniser": 1, **words, **arrays, "weights": state}, names)
+
+
 def write_json(path: Path, document: object, names: Names) -> None:
     path.write_text(json.dumps(spoil_words(document, names.known)))
+
+
+def make_dynet(path: Path, names: Names) -> None:
+    names.nasty = "".join(names.nasty.split())
+    of_x, of_h, bias, _ = weights().values()
+    builder = names.free("vanilla-lstm-builder")
+    arrays = {"/_0": np.ones((3, 4)), "/_1": np.ones((2, 2)), "/_2": np.ones(2)}
+    arrays |= {f"/{builder}/_{k}": x for k, x in enumerate((of_x, of_h, bias))}
+    lines = []
+    for name, x in arrays.items():
+        kind, sizes = "LookupParameter" if name == "/_0" else "Parameter", ",".join(map(str, x.shape))
+        lines += [f"#{names.known(kind)}# {name} {{{sizes}}} {16 * x.size} {names.known('ZERO_GRAD')}"]
+        lines += [" ".join(map(str, x.ravel(order="F").tolist()))]
+    path.write_text("\n".join(lines))
 
 
 def make_raw(path: Path, names: Names) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import tallycell as tc
-from tallycell.learning.languages import languages
+from tallycell.learning.languages import language, languages
 
 MORE_A = "alphabet a b\ncounter n\non a  n +1\non b  n -1\naccept when n > 0\n"
 
@@ -31,6 +31,13 @@ def test_a_machine_in_a_file_is_learned(run, tmp_path):
     assert json.loads(out)["language"] == "more_a"
     net = tc.load(file).recogniser
     assert (net.alphabet, net.outputs, net.decision) == (("a", "b"), ("accept",), "threshold")
+
+
+def test_a_machine_in_json_is_the_same_language(run, tmp_path):
+    text, other = tmp_path / "more_a.machine", tmp_path / "more_a.json"
+    text.write_text(MORE_A)
+    assert run("export", text, "--to", "json", "-o", other)[0] == 0
+    assert language(str(text)).program == language(str(other)).program
 
 
 def test_what_is_no_language_is_one_line_and_status_2(run, tmp_path):

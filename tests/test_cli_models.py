@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 import tallycell as tc
 from tallycell.cli.inspect_view import print_model, to_json
-from tallycell.loaders import Head, LoadedModel, Place
+from tallycell.loaders import Front, Head, LoadedModel, Place
 
 
 def lstm(features, hidden=3, seed=0, **options):
@@ -101,7 +101,7 @@ def rich_model():
     return LoadedModel(
         stacks, Path("rich.onnx"), places=places, refused={"third": "its layer norm is not read"},
         embedding=np.ones((30, 2)), vocabulary=tuple(map(chr, range(97, 127))),
-        head=Head(np.ones((5, 3)), activation="softmax"),
+        head=Head(np.ones((5, 3)), activation="softmax"), front=Front(("one", "other")),
     )  # fmt: skip
 
 
@@ -123,6 +123,7 @@ def test_tree_says_everything_and_is_plain_where_nobody_looks(capsys):
         "it reads /encoder/out",
         "h_0 comes from the input h", "third refused: its layer norm is not read",
         "embedding: it gives 30 symbols 2 features each", "vocabulary: 30 symbols, 'a' 'b'",
+        "front: 'one', 'other' (one of these) gives what the LSTM reads",
         "head: it takes 3 to 5 outputs, softmax",
     ):  # fmt: skip
         assert part in out, part
@@ -143,6 +144,7 @@ def test_inspection_as_json_has_the_same(run, two):
     assert set(value["lstms"][0]["activations"]) == {"forward", "reverse"}
     assert value["refused"] == {"third": "its layer norm is not read"}
     assert value["head"] == {"weight": [5, 3], "activation": "softmax"}
+    assert value["front"] == ["one", "other"]
     status, out, _ = run("inspect", two, "--json")
     assert status == 0
     assert [one["path"] for one in json.loads(out)["lstms"]] == ["decoder.rnn", "encoder.rnn"]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+import tallycell as tc
 from tallycell.errors import FormatError
 from tallycell.kernels.stack import StackInput, run_stack
-from tallycell.loaders.dynet_file import is_dynet, load_dynet
+from tallycell.loaders.dynet_file import load_dynet
 
 LAYERS, INPUTS, UNITS, SYMBOLS, OUTPUTS = 2, 3, 4, 5, 2
 
@@ -54,7 +55,7 @@ def by_dynet(found, codes):
 def test_it_runs_as_dynet_runs_it(tmp_path):
     found, path = parameters(), tmp_path / "net.model"
     path.write_text(written(found))
-    model = load_dynet(path)
+    model = tc.load(path)
     assert list(model) == ["vanilla-lstm-builder"]
     codes = np.random.default_rng(1).integers(SYMBOLS, size=12)
     start = np.zeros((LAYERS, 1, UNITS), np.float32)
@@ -79,11 +80,3 @@ def test_a_damaged_file_is_refused(tmp_path, change, said):
     with pytest.raises(FormatError) as refused:
         load_dynet(path)
     assert said in str(refused.value)
-
-
-def test_a_file_is_told_by_how_it_begins(tmp_path):
-    path = tmp_path / "net.model"
-    path.write_text(written(parameters()))
-    assert is_dynet(path)
-    path.write_text("{}")
-    assert not is_dynet(path)

@@ -267,7 +267,7 @@ def test_the_hardened_network_is_searched_farther_if_asked(monkeypatch):
 
 
 def test_a_network_that_no_machine_is_found_for_says_so(monkeypatch):
-    def refuse(net, inputs):
+    def refuse(net, inputs, *, anyway):
         raise ParameterError("it has no linear separation")
 
     monkeypatch.setattr("tallycell.learning.scoring.harden", refuse)

@@ -204,6 +204,8 @@ STARTS = {
     b'{"lstm":{"a"': "JSON",  # a brace where safetensors has one
     b"\xef\xbb\xbf\n [": "JSON",
     b'{"abTFL3": 1}': "JSON",
+    b"#Parameter# /_0": "DyNet",
+    b"#LookupParameter# /_0": "DyNet",
     b"\x89HDF\r\n\x1a\n": "Keras",
     b"\x1c\x00\x00\x00TFL3\x14": "TFLite",
     b"\x93NUMPY\x01\x00": "NumPy",

@@ -357,7 +357,7 @@ def test_effects_of_a_kind_are_told_of_that_kind():
     assert figure.get_suptitle() == found.answer("mean") == (
         "Unit 0.3 matters most: held at its mean, it costs 0.4 bits a symbol, of 1.5 (0.25 to 0.5)."
     )  # fmt: skip
-    assert figure.axes[0].get_xlabel() == "what is lost with the cell held at its mean: bits a symbol, of 1.5"
+    assert figure.axes[0].get_xlabel() == "what is lost with the cell held at its mean: bits a symbol,\nof 1.5"
     assert figure.get_supxlabel() == (
         "Of 4 units, held at its mean, 2 have an effect that is not noise (95 % intervals)."
     )  # fmt: skip

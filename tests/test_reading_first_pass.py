@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import tallycell as tc
 from hand_set import SYMBOLS, network, random_text
@@ -144,7 +145,7 @@ def test_marks_are_those_of_plain_sums_and_medians():
                 assert mark[name] == pytest.approx(write[taken].mean())
 
 
-@pytest.mark.parametrize("given", ["input", "trace"])
+@pytest.mark.parametrize("given", ["input", "features first", "trace"])
 def test_networks_that_learned_nothing_read_the_first_steps_of_a_long_input(monkeypatch, given):
     model, x, quantities = one_sequence(900)
     tokens = ["abc"[k] for k in x.argmax(axis=1)]
@@ -153,7 +154,8 @@ def test_networks_that_learned_nothing_read_the_first_steps_of_a_long_input(monk
         known = {name: values[:steps] for name, values in quantities.items()}
         if given == "trace":
             return tc.read_units(tc.record_trace(model, x[:steps]), tokens[:steps], known, model=model)
-        one = tc.Input(x[:steps], "x", "random", tokens=tokens[:steps], quantities=known)
+        read = xr.DataArray(x[:steps].T, dims=("feature", "time")) if given == "features first" else x[:steps]
+        one = tc.Input(read, "x", "random", tokens=tokens[:steps], quantities=known)
         return tc.read_units(tc.record_trace(model, one), one, model=model)
 
     whole, first = read(900).nothing_learned, read(400).nothing_learned

@@ -1,5 +1,6 @@
 """Recognisers made of modules of torch: what they decide is what the modules decide; what they cannot be is refused."""
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 import tallycell as tc
 from tallycell.errors import InputError
+from tallycell.loaders import Head
 from tallycell.loaders.deciding.decisions import linear_readout, rule_of
-from tallycell.loaders.deciding.parts import run_codes
+from tallycell.loaders.deciding.parts import h_on_strings, run_codes
 from tallycell.recogniser import Recogniser
 
 torch = pytest.importorskip("torch")
@@ -90,6 +92,23 @@ def test_the_recogniser_decides_as_the_module(front, behind, width, more, one_ho
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_eleven_symbols_are_as_good_as_any():
+    """As many as steps that the module is run on: sequences and steps are not mistaken for each other."""
+    net = made(lambda: nn.Embedding(11, 4), linear, 4, batch_first=False)
+    found = Recogniser.from_torch(net, alphabet="abcdefghijk", outputs=OUTPUTS)
+    codes = np.random.default_rng(0).integers(11, size=(40, 13))
+    theirs = decided_by(net, codes, one_hot=False, rule=lambda out: out.argmax(-1))
+    np.testing.assert_array_equal(found.decide(run_codes(found, codes.T)), theirs)
+
+
+def test_strings_of_other_lengths_do_not_change_what_is_read_backwards():
+    model = dataclasses.replace(tc.load(nn.LSTM(3, 5, bidirectional=True)), head=Head(np.ones((3, 10))))
+    found = Recogniser.from_loaded(model, alphabet="abc", outputs=OUTPUTS)
+    alone = [h_on_strings(found, [string]) for string in ("ab", "abcabc")]
+    together = h_on_strings(found, ["ab", "abcabc"])
+    np.testing.assert_allclose(np.sort(together, axis=0), np.sort(np.concatenate(alone), axis=0), atol=1e-6)
+
+
 def test_what_is_folded_in_is_told(caplog):
     with caplog.at_level(logging.INFO, "tallycell"):
         found = Recogniser.from_torch(made(linear_front, two_linear, 4), alphabet="abc", outputs=OUTPUTS)
@@ -141,6 +160,10 @@ class Mixing(nn.Module):
         (
             lambda: made(embedded, lambda: nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3)), 4),
             r"'behind.1' \(ReLU\) stands behind the LSTM and is not linear",
+        ),
+        (
+            lambda: made(embedded, lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3)), 4),
+            r"what the LSTM at 'lstm' gives; a recogniser has one. Behind it run 'behind.0' \(ReLU\), 'behind.1'",
         ),
         (lambda: made(embedded, lambda: nn.LayerNorm(5), 4), r"'behind' \(LayerNorm\) stands behind the LSTM"),
         (lambda: made(embedded, nn.Identity, 4), "no torch.nn.Linear reads what the LSTM at 'lstm' gives"),
@@ -247,8 +270,14 @@ def test_what_is_said_of_a_module_must_fit(said, text):
 
 
 @pytest.mark.parametrize(
-    ("front", "width"), [(embedded, 4), (linear_front, 4), (nn.Identity, 3), (lambda: nn.Linear(3, 3), 3)]
-)
+    ("front", "width"),
+    [
+        (embedded, 4), (linear_front, 4), (nn.Identity, 3), (lambda: nn.Linear(3, 3), 3),
+        (lambda: nn.Sequential(nn.Embedding(3, 5), nn.Linear(5, 4)), 4),
+        (lambda: nn.Sequential(nn.Embedding(3, 5), nn.Linear(5, 3)), 3),  # as many features as symbols
+        (lambda: nn.Linear(3, 4, bias=False), 4),
+    ],
+)  # fmt: skip
 def test_a_state_dict_gives_the_same_recogniser(tmp_path, front, width):
     net = made(front, linear, width)
     torch.save(net.state_dict(), tmp_path / "net.pt")
@@ -257,6 +286,13 @@ def test_a_state_dict_gives_the_same_recogniser(tmp_path, front, width):
     np.testing.assert_allclose(filed.inputs, live.inputs, atol=1e-6)
     np.testing.assert_allclose(filed.readout_weight, live.readout_weight, atol=1e-6)
     assert filed.parameters == live.parameters
+
+
+def test_what_stands_in_front_of_the_first_lstm_is_not_in_front_of_the_second(tmp_path):
+    parts = {"front": nn.Linear(3, 4), "first": nn.LSTM(4, 4), "second": nn.LSTM(4, 5), "out": nn.Linear(5, 3)}
+    torch.save(nn.ModuleDict(parts).state_dict(), tmp_path / "net.pt")
+    with pytest.raises(InputError, match=r"reads vectors of 4 numbers, the alphabet has 3 symbols"):
+        Recogniser.from_loaded(tc.load(tmp_path / "net.pt"), alphabet="abc", outputs=OUTPUTS, lstm="second")
 
 
 def test_a_file_that_does_not_say_enough_is_refused(tmp_path):

@@ -62,15 +62,15 @@ def test_the_places_of_sequences_cover_each_step_of_each_file_once(lengths, sequ
     assert seen == expected
 
 
-def test_levels_are_fitted_on_15_000_steps_spread_over_a_large_corpus():
+def test_levels_are_fitted_on_25_000_steps_spread_over_a_large_corpus():
     plan = plan_of(*[1_000_000] * 10)
-    assert plan.lengths[plan.fitted].sum() == 15_000
-    assert np.unique(plan.fitted // 1000).tolist() == list(range(10))  # one or two of each file
+    assert plan.lengths[plan.fitted].sum() == 25_000
+    assert np.unique(plan.fitted // 1000).tolist() == list(range(10))  # some of each file
 
 
 def test_short_sequences_are_not_padded_to_one_that_is_long():
     plan = plan_of(1000, *[20] * 5000)
-    assert len(plan.fitted) * plan.lengths.max() <= 60_000
+    assert len(plan.fitted) * plan.lengths.max() <= 100_000
 
 
 def test_a_task_is_about_as_many_steps_as_it_should_be():

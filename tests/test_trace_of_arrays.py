@@ -60,6 +60,13 @@ def test_one_sequence_needs_no_dimension_for_it_and_a_gate_may_be_one_number():
     assert trace.sizes == {"layer": 1, "direction": 1, "sequence": 1, "time": 4, "unit": 1}
 
 
+def test_a_gate_that_is_one_number_ends_where_the_sequences_do():
+    g = np.array([[[1.0], [1]], [[1], [np.nan]], [[1], [np.nan]]])
+    trace = tc.trace_of(i=1, f=1, g=g)
+    assert trace.length.values.tolist() == [3, 1]
+    assert np.nan_to_num(trace.c.values.squeeze(), nan=-1).tolist() == [[1, 2, 3], [1, -1, -1]]
+
+
 def test_a_cell_that_began_elsewhere_is_found_where_the_first_step_shows_it():
     f, g = np.full((3, 2), 0.5), np.full((3, 2), 0.25)
     c = np.array([[2.25, 0.25], [1.375, 0.375], [0.9375, 0.4375]])  # from 4 and from 0

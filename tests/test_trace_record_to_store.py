@@ -68,6 +68,11 @@ def test_labels_states_and_a_choice_of_variables_are_kept(tmp_path, monkeypatch)
     assert opened.x.attrs == whole.x.attrs
 
 
+def test_folders_above_the_place_are_made(tmp_path):
+    record_to_store(parameters(), given(), tmp_path / "a" / "b" / "t.zarr")
+    assert open_trace(tmp_path / "a" / "b" / "t.zarr").sizes["time"] == TIME
+
+
 def overflowing():
     """Relu cells that double and so overflow to NaN: from the tenth step of the second sequence on."""
     from tallycell.activations import activation

@@ -150,6 +150,20 @@ def test_units_are_searched_filtered_and_sorted(window, address, made):
     assert window.state() == {"sort": "r2"}
 
 
+def test_a_carpet_of_no_unit_has_no_step_to_point_at(window, address):
+    page = window.open(address, "q=no such word").page
+    window.settle()
+    canvas = page.get_by_role("img", name="All cells over all steps")
+    for key in ("ArrowDown", "Enter"):
+        canvas.press(key)
+    page.get_by_role("searchbox", name="Search in the sentences").fill("")
+    window.settle()
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+        canvas.press(key)
+    labels = page.evaluate("tallycell.bundle.header.effects.most.concat(tallycell.bundle.header.best)")
+    assert window.state()["unit"] in labels
+
+
 def test_a_unit_opens_from_the_table_and_the_way_back_leads_there(window, address):
     page = window.open(address).page
     page.get_by_role("button", name="Unit 0.4", exact=True).click()
@@ -333,7 +347,7 @@ def test_the_table_of_units_is_saved(window, address):
 def test_a_table_stands_behind_every_picture(window, address, state):
     page = window.open(address, state).page
     page.locator("details.behind summary", has_text="As a table").first.click()
-    assert page.locator("details.behind[open] table tbody tr").count() > 2
+    page.locator("details.behind[open] table tbody tr").nth(2).wait_for()  # the rows come when it has opened
 
 
 def test_every_control_has_a_name(window, address):
@@ -413,6 +427,12 @@ def test_a_served_page_holds_a_gate(browser, made):  # noqa: F811
         page.get_by_role("button", name="Run it again").click()
         page.get_by_role("table", name="Where the outputs move most").wait_for()
         assert "first choice changes" in page.get_by_role("heading", level=1).inner_text()
+        page.locator("details.behind summary", has_text="As a table").click()
+        first = page.get_by_role("region", name="The steps that are seen").locator("tbody tr td").first
+        page.get_by_role("application").focus()
+        for key, step in (("0", "0"), ("+", "105")):
+            page.keyboard.press(key)
+            assert first.inner_text() == step
         page.get_by_label("At this value, or mean").fill("many")
         page.get_by_role("button", name="Run it again").click()
         page.get_by_role("heading", name="That is no value.").wait_for()

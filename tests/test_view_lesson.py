@@ -3,7 +3,10 @@
 import base64
 import hashlib
 import re
+import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from tallycell.machine import shipped_machine
 from tallycell.machine.compiling.compilation import compile_machine
 from tallycell.view.lesson import lesson_page
 
-KEPT = Path(__file__).parent.parent / "docs" / "lesson.html"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +40,13 @@ def policy_of(html: str) -> str:
 # ---- the file --------------------------------------------------------------------------------------------------------
 
 
-def test_the_kept_lesson_is_what_the_command_makes():
-    kept = KEPT.read_text(encoding="utf-8")
-    assert policy_of(kept) == policy_of(lesson_page().html), "run: python docs/make_lesson.py"
-    assert len(kept) < 300_000
+def test_the_documentation_has_it_beside_its_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the configuration adds to it
+    write_lesson = runpy.run_path(str(DOCS / "conf.py"))["write_lesson"]
+    for builder, there in (("text", False), ("html", True)):
+        write_lesson(SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format=builder)), None)
+        assert (tmp_path / "lesson.html").is_file() == there
+    assert 'href="lesson.html"' in (DOCS / "index.md").read_text(encoding="utf-8")
 
 
 def test_the_policy_allows_the_one_script_and_nobody_else():

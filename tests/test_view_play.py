@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
-from browsing import HOSTILE, browser, text_bundle, watched, written  # noqa: F401, fixtures
+from browsing import HOSTILE, browser, serving, text_bundle, watched, written  # noqa: F401, fixtures
 from tallycell.activations import activation
 from tallycell.errors import InputError
 from tallycell.machine import CounterMachine, shipped_machine
@@ -218,12 +218,12 @@ def test_hostile_names_stay_text(window, tmp_path):
         ("accept", "<img src=x>"), np.ones((2, 3, 2), bool),
     )  # fmt: skip
     path = tmp_path / "hostile.html"
-    machine_page(machine, title=HOSTILE[0]).write(path)
+    machine_page(machine, title=f"</title>{HOSTILE[1]}").write(path)
     page = window.open(path.as_uri()).page
     page.get_by_role("textbox", name="String").fill(HOSTILE[0] + HOSTILE[1] + HOSTILE[5])
     window.settle()
     assert "after 3" in page.locator("output.readout").text_content()
-    assert page.title().startswith("</script>")
+    assert page.title().startswith("</title><img")
     assert page.evaluate("document.querySelectorAll('img, svg, #page script, iframe, #page b, #page i').length") == 0
     assert "\\u202estart" in page.get_by_role("region", name="Program").text_content()
 
@@ -235,6 +235,22 @@ def test_a_page_of_a_model_shows_its_machine_and_play(window, tmp_path):
     assert page.get_by_role("region", name="Program").is_visible()
     page.get_by_role("link", name="Play").click()
     assert page.get_by_role("button", name="reset", exact=True).is_visible()
+
+
+def test_all_views_are_named_on_a_telephone(browser):  # noqa: F811
+    bundle, model, given, _ = text_bundle(steps=60, effects=False)
+    with (
+        serving(with_machine(bundle, shipped_machine("parity")), model, given) as server,
+        watched(browser, viewport={"width": 390, "height": 844}) as one,
+    ):
+        page = one.open(server.address).page
+        links = page.get_by_role("navigation", name="Views").get_by_role("link")
+        assert links.all_inner_texts() == ["Network", "Unit", "Find", "Hold", "Machine", "Play"]
+        for link in links.all():
+            link.click()
+            assert page.evaluate(
+                "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.querySelector('nav'))"
+            )
 
 
 @pytest.mark.parametrize("width", [1280, 390])

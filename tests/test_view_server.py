@@ -4,6 +4,7 @@ import http.client
 import json
 import struct
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -151,6 +152,31 @@ def test_a_wish_that_is_too_long_is_not_read(server, length):
     status, _, content = ask(server, "/hold", "POST", b"", Content_Length=length)
     assert status == 413
     assert "at most 10,000 bytes" in json.loads(content)["error"]
+
+
+def test_a_mistake_of_ours_is_answered_and_said_in_the_terminal(server, monkeypatch, capsys):
+    def fail(*_):
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(type(server.site.holding), "hold", fail)
+    status, _, content = hold(server, {"unit": "0.1", "gate": "c", "value": 0})
+    assert (status, json.loads(content)["error"]) == (500, "that is a mistake in tallycell; the terminal says more")
+    assert ask(server, "/header")[0] == 200
+    said = ""
+    for _ in range(500):  # it is said behind the answer, in a thread of its own
+        said += capsys.readouterr().err
+        if "of ours" in said:
+            break
+        time.sleep(0.01)
+    assert "ZeroDivisionError: of ours" in said
+
+
+def test_a_browser_that_goes_is_not_worth_a_word(server, capsys):
+    try:
+        raise ConnectionResetError
+    except ConnectionError:
+        server.handle_error(None, ("127.0.0.1", 1))
+    assert capsys.readouterr().err == ""
 
 
 def test_one_hold_at_a_time(server):

@@ -84,7 +84,9 @@ class Recogniser:
             found = tuple(getattr(self, name))
             object.__setattr__(self, name, found)
             if len(set(found)) < len(found) or not found:
-                raise ParameterError(f"the {name} of a recogniser must be distinct symbols, at least one; got {found}")
+                raise ParameterError(
+                    f"the {name} of a recogniser must be distinct symbols, at least one; got {quoted(found)}"
+                )
         if self.decision not in get_args(Decision):
             raise ParameterError(f"decision is {quoted(self.decision)}; it is 'argmax' or 'threshold'")
         if self.unknown is not None and self.unknown not in self.alphabet:

@@ -21,7 +21,7 @@ from tallycell.parameters import LSTMParameters
 if TYPE_CHECKING:
     import xarray as xr
 
-KEPT = ("i", "f", "g", "o", "c", "h")
+KEPT = ("i", "f", "g", "o", "c", "h")  # of each step; x besides, where what was read has no other name
 SHIPPED = files("tallycell") / "shipped"
 SHIPPED_MODEL, SHIPPED_TEXT = "stdlib_characters.safetensors", "sample.txt"
 SOURCES = {"text": "a text", "array": "an array or a table", "audio": "a WAV file"}

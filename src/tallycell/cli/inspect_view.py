@@ -118,6 +118,9 @@ def _around(loaded: LoadedModel) -> Iterator[str]:
     if loaded.embedding is not None:
         symbols, features = loaded.embedding.shape
         yield f"embedding: it gives {count(symbols, 'symbol')} {count(features, 'feature')} each"
+    if loaded.front is not None:
+        which = "linear" if len(loaded.front.names) == 1 else "one of these"
+        yield f"front: {listed(loaded.front.names)} ({which}) gives what the LSTM reads"
     if loaded.vocabulary is not None:
         yield f"vocabulary: {_say_symbols(loaded.vocabulary)}"
     if loaded.head is not None:
@@ -158,6 +161,7 @@ def to_json(loaded: LoadedModel, format_name: str) -> str:
         "lstms": [_lstm_to_json(path, parameters, loaded.places[path]) for path, parameters in loaded.items()],
         "refused": dict(loaded.refused),
         "embedding": None if loaded.embedding is None else list(loaded.embedding.shape),
+        "front": None if loaded.front is None else list(loaded.front.names),
         "vocabulary": None if loaded.vocabulary is None else list(loaded.vocabulary),
         "head": None
         if loaded.head is None

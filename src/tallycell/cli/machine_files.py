@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tallycell.cli.options import Opening
 from tallycell.cli.terminal import shortened
-from tallycell.errors import FormatError, InputError
-from tallycell.files import first_bytes, read_text, require_file, require_place, write_file
+from tallycell.errors import InputError
+from tallycell.files import read_text, require_place, write_file
 from tallycell.recogniser import Recogniser
 from tallycell.wording import listed, quoted, shown
 
 if TYPE_CHECKING:
-    from tallycell.loaders import LoadedModel
     from tallycell.machine.counter_machine import CounterMachine
 
 STANDARD_INPUT = "-"
 MOST_SYMBOLS = 32  # of an alphabet that an error lists
-LOOKED_FOR = 2**16  # bytes of a JSON file in which it says that it is a recogniser
-LARGEST_MACHINE = 100_000_000  # bytes; more is no program
-MACHINE_TEXT = "a counter machine in the notation or in JSON. From a model, tallycell extract makes one"
 
 
 class GivenString(NamedTuple):
@@ -47,7 +43,12 @@ def open_machine(name: str) -> "CounterMachine":
     """
     path = Path(name)
     if os.path.exists(path) and not path.is_dir():
-        return _read_machine(path)
+        from tallycell.machine.notation.file import read_machine
+
+        machine, remarks = read_machine(path)
+        for remark in remarks:
+            sys.stderr.write(f"tallycell: {shown(str(path))}, {remark}\n")
+        return machine
     from tallycell.machine.shipped import shipped_machine, shipped_machines
 
     shipped = shipped_machines()
@@ -58,26 +59,6 @@ def open_machine(name: str) -> "CounterMachine":
     raise InputError(
         f"{shown(name)} is neither a file nor a shipped machine; {hint}tallycell machines lists those that are shipped"
     )
-
-
-def _read_machine(path: Path) -> "CounterMachine":
-    if require_file(path, what="a counter machine").st_size > LARGEST_MACHINE:
-        raise FormatError(f"{path} is larger than {LARGEST_MACHINE:,} bytes; expected the text of a counter machine")
-    text = read_text(path, FormatError, MACHINE_TEXT)
-    try:
-        if path.suffix == ".json":
-            from tallycell.machine.notation.interchange import from_json
-
-            return from_json(text)
-        from tallycell.machine.notation.remarks import remarks_on
-        from tallycell.machine.notation.text import parse
-
-        machine = parse(text)
-        for remark in remarks_on(text, machine):
-            sys.stderr.write(f"tallycell: {shown(str(path))}, {remark}\n")
-        return machine
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
 
 
 class Asked(NamedTuple):
@@ -116,7 +97,7 @@ def open_recogniser(
     FormatError
         If it cannot be read.
     """
-    loaded = _load(path, opening or Opening())
+    loaded = (opening or Opening()).load(path)
     if loaded.recogniser is not None:
         if asked != NOTHING_ASKED:
             raise InputError(
@@ -146,7 +127,7 @@ def open_recogniser(
 
 
 def names_in(text: str, *, apart: bool) -> tuple[str, ...]:
-    """Cut names at blanks and commas; where there are none, at every character, unless they stand ``apart`` always.
+    """Cut names at blanks; if there are none, at commas; else at every character, unless they stand ``apart`` always.
 
     Examples
     --------
@@ -155,20 +136,6 @@ def names_in(text: str, *, apart: bool) -> tuple[str, ...]:
     """
     names = tuple(text.split()) if len(text.split()) > 1 else tuple(text.strip().split(","))
     return names if apart or len(names) > 1 else tuple(text.strip())
-
-
-def _load(path: Path, opening: Opening) -> "LoadedModel":
-    """Open a model file; besides the formats of models, recognisers as JSON and DyNet's text files."""
-    from tallycell.loaders.dynet_file import is_dynet, load_dynet
-    from tallycell.loaders.recogniser_json import KEY, load_recogniser_json
-
-    if os.path.isdir(path):
-        return opening.load(path)
-    if is_dynet(path):
-        return load_dynet(path)
-    if path.suffix == ".json" and f'"{KEY}"'.encode() in first_bytes(path, LOOKED_FOR):
-        return load_recogniser_json(path)
-    return opening.load(path)
 
 
 def written_strings(given: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from tallycell.kernels.cpu.threads import number_of_threads
 from tallycell.names import SEQUENCE, TIME
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.blocks import LONGEST_AT_ONCE
-from tallycell.reading.lanes import AT_ONCE
+from tallycell.reading.lanes import AT_ONCE, in_double
 from tallycell.reading.nothing_learned import MOST_UNITS
 from tallycell.trace.store import fit_in_chunk
 
@@ -64,8 +64,9 @@ def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     """Bytes that recording takes, and reading every unit after it, as :func:`bytes_to_record` takes its parameters."""
     itemsize, workers = parameters.dtype.itemsize, number_of_threads()
     units = parameters.num_layers * parameters.num_directions * parameters.hidden_size
-    slices = workers * min(AT_ONCE / max(steps, 1), parameters.hidden_size) * OF_A_SLICE
-    a_step = PACKED * units * itemsize + slices + features * STIMULUS + STEP
+    lanes = in_double().lanes  # a worker reads no fewer units together, and all workers no more than there are
+    together = min(workers * max(AT_ONCE / max(steps, 1), lanes), -(-parameters.hidden_size // lanes) * lanes)
+    a_step = PACKED * units * itemsize + together * OF_A_SLICE + features * STIMULUS + STEP
     return (
         bytes_to_record(parameters, steps, features)
         + int(steps * a_step)

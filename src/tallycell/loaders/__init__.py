@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tallycell.errors import InputError
 from tallycell.loaders.formats import READERS, recognise
 from tallycell.loaders.keras.export import to_keras_weights
-from tallycell.loaders.loaded_model import Head, LoadedModel, Place
+from tallycell.loaders.loaded_model import Front, Head, LoadedModel, Place
 from tallycell.loaders.onnx.calls import Tapped
 from tallycell.loaders.onnx.export import to_onnx
 from tallycell.loaders.onnx.tap import tap
@@ -23,7 +23,7 @@ from tallycell.recogniser import Recogniser
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Head", "LoadedModel", "Place", "Tapped", "load", "save", "tap", "to_keras_weights", "to_onnx"]
+__all__ = ["Front", "Head", "LoadedModel", "Place", "Tapped", "load", "save", "tap", "to_keras_weights", "to_onnx"]
 
 
 def load(

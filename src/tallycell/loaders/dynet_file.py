@@ -21,13 +21,12 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import FormatError, ParameterError
-from tallycell.files import first_bytes, read_text
+from tallycell.files import read_text
 from tallycell.layout import Layout
 from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.parameters import LSTMParameters
 from tallycell.wording import listed, one_line, quoted, shown
 
-STARTS = (b"#Parameter#", b"#LookupParameter#")
 FORGET_BIAS = 1.0  # that DyNet adds when it runs
 _MOST_BYTES = 2**28
 _HEADER = re.compile(r"#(Lookup)?Parameter# (\S+) \{(\d{1,9}(?:,\d{1,9})*)\} \d{1,12}(?: (?:ZERO|FULL)_GRAD)?")
@@ -39,17 +38,6 @@ class _Parameter:
     name: str
     lookup: bool
     values: Float[np.ndarray, "..."]
-
-
-def is_dynet(path: Path) -> bool:
-    """Whether a file begins as DyNet's text files do.
-
-    Raises
-    ------
-    FormatError
-        If there is no such file, or it cannot be opened.
-    """
-    return first_bytes(path, max(map(len, STARTS))).startswith(STARTS)
 
 
 def load_dynet(path: Path) -> LoadedModel:
@@ -91,7 +79,7 @@ def load_dynet(path: Path) -> LoadedModel:
         lstm = _lstm(layers)
     except ParameterError as error:
         raise ParameterError(f"{path}, LSTM at {quoted(name)}: {one_line(error)}") from None
-    others = [one for one in parameters if one.name.rpartition("/")[0] != name or one.lookup]
+    others = [one for one in parameters if one.name.rpartition("/")[0] != name]
     embeddings = [one.values for one in others if one.lookup and one.values.shape[1:] == (lstm.input_size,)]
     embedding = embeddings[0] if len(embeddings) == 1 else None
     return LoadedModel({name.strip("/"): lstm}, path, embedding=embedding, head=_head(others, lstm.output_size))

@@ -19,6 +19,7 @@ READERS = {
     "Keras": ("keras.file", "load_keras", ()),
     "TFLite": ("tflite.file", "load_tflite", ()),
     "JSON": ("json_file", "load_json", ()),
+    "DyNet": ("dynet_file", "load_dynet", ()),
     "NeuralHydrology": ("neuralhydrology", "load_neuralhydrology", ()),
     "raw tensors": ("raw_tensors", "load_raw_tensors", ("forget_bias",)),
 }
@@ -39,6 +40,7 @@ def recognise(path: Path) -> str:
     by_start = {
         "JSON": is_text and start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["),
         "safetensors": start[8:9] == b"{",  # behind the length of its header
+        "DyNet": start.startswith((b"#Parameter#", b"#LookupParameter")),
         "Keras": start.startswith(b"\x89HDF"),
         "TFLite": start[4:8] == b"TFL3",
         "NumPy": start.startswith(b"\x93NUMPY"),

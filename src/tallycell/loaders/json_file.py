@@ -1,4 +1,4 @@
-"""JSON, as real-time audio tools write it.
+"""JSON: models as real-time audio tools write them, and recognisers (:mod:`~tallycell.loaders.recogniser_json`).
 
 Tensors under PyTorch's names, at the root (RTNeural) or under ``state_dict`` (GuitarML, NeuralPi)::
 
@@ -22,7 +22,9 @@ from jaxtyping import Float32
 from tallycell.errors import FormatError, ParameterError
 from tallycell.files import read_json
 from tallycell.layout import Layout
+from tallycell.loaders.json_numbers import array_of_numbers
 from tallycell.loaders.loaded_model import Head, LoadedModel
+from tallycell.loaders.recogniser_json import KEY, recogniser_from_json
 from tallycell.loaders.stored_tensor import StoredTensor
 from tallycell.loaders.telling import told
 from tallycell.loaders.torch_names import is_lstm_tensor, read_torch_names
@@ -31,7 +33,6 @@ from tallycell.parameters import Activations, LSTMParameters
 from tallycell.wording import listed, one_line, quoted, reasons
 
 _MOST_BYTES = 2**28  # some ten million weights in decimals; parsed, some gigabytes
-_NUMBERS = {int, float}
 _DENSE = ("dense", "time-distributed-dense")
 _NO_ACTIVATION = ("", "linear", None)
 
@@ -42,7 +43,7 @@ def load_json(path: Path) -> LoadedModel:
     Parameters
     ----------
     path
-        A file with tensors under PyTorch's names, or with the layers of a Keras model in order.
+        A file with tensors under PyTorch's names, with the layers of a Keras model in order, or with a recogniser.
 
     Returns
     -------
@@ -71,6 +72,8 @@ def load_json(path: Path) -> LoadedModel:
     content = read_json(path, _MOST_BYTES)
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a JSON {type(content).__name__}, expected an object with state_dict or layers")
+    if KEY in content:
+        return recogniser_from_json(content, path)
     layers = content.get("layers")
     others = {name: value for name, value in content.items() if name not in ("layers", "state_dict")}
     if isinstance(layers, list):
@@ -87,7 +90,7 @@ def load_json(path: Path) -> LoadedModel:
 def _from_state_dict(state: Mapping[str, object], path: Path) -> LoadedModel:
     tensors = {}
     for name, value in state.items():
-        array = _array_or_none(value)
+        array = array_of_numbers(value)
         if array is not None:
             tensors[name] = StoredTensor.of(array)
         elif is_lstm_tensor(name):
@@ -154,7 +157,7 @@ def _weights(layer: Mapping[str, Any], name: str, path: Path) -> list[Float32[np
         raise FormatError(f"{path}: {name} has no list of weights; expected kernel, recurrent kernel and bias")
     arrays = []
     for k, value in enumerate(weights):
-        if (array := _array_or_none(value)) is None:
+        if (array := array_of_numbers(value)) is None:
             raise FormatError(f"{path}: {name}.weights.{k} is not an even array of numbers")
         arrays.append(array)
     return arrays
@@ -166,35 +169,3 @@ def _head(weight: np.ndarray, bias: np.ndarray | None, activation: object, where
     if activation not in _NO_ACTIVATION and not isinstance(activation, str):
         raise FormatError(f"{where} has {told(activation)} as its activation, expected a text")
     return Head(weight, bias, None if activation in _NO_ACTIVATION else str(activation))
-
-
-# --- both
-
-
-def _array_or_none(value: object) -> Float32[np.ndarray, "..."] | None:
-    """Nested lists of numbers as an array; None if they are uneven, or something else."""
-    if not _holds_numbers(value):
-        return None
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError, RecursionError):  # rows of different length, too deep
-        return None
-    if array.dtype.kind not in "iuf":
-        return None
-    with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as such
-        return array.astype(np.float32)
-
-
-def _holds_numbers(value: object) -> bool:
-    """Whether there is nothing but numbers in lists: NumPy makes room in each place for the longest text of all."""
-    if not isinstance(value, list):
-        return type(value) in _NUMBERS
-    left = [value]
-    while left:
-        one = left.pop()
-        kinds = set(map(type, one))
-        if kinds == {list}:
-            left += one
-        elif not kinds <= _NUMBERS:
-            return False
-    return True

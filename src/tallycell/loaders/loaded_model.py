@@ -80,6 +80,26 @@ class Head:
     shown: Activation = _AS_IT_IS
 
 
+@dataclass(frozen=True, eq=False)
+class Front:
+    """The linear layer whose output an LSTM reads: ``weight @ x + bias``.
+
+    Attributes
+    ----------
+    names
+        The path of its module; of several, where it is not known which of them it is.
+    weight, bias
+        (feature, width) and (feature,); of several layers None.
+    embedding
+        One row a symbol, (symbol, width), of the embedding that the layer reads; None if it reads something else.
+    """
+
+    names: tuple[str, ...]
+    weight: Float[np.ndarray, "feature width"] | None = None
+    bias: Float[np.ndarray, " feature"] | None = None
+    embedding: Float[np.ndarray, "symbol width"] | None = None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class LoadedModel(Mapping[str, LSTMParameters]):
     """The LSTMs of a file, a mapping from the path of their module (``""`` at the root) to their parameters.
@@ -116,6 +136,8 @@ class LoadedModel(Mapping[str, LSTMParameters]):
         What of the file was not used and why, one sentence each.
     heads
         By path of the LSTM, the linear layer behind it, where each branch of the model has its own.
+    front
+        The linear layer in front of the first LSTM; None if there is none or the format does not tell.
 
     Examples
     --------
@@ -145,6 +167,7 @@ class LoadedModel(Mapping[str, LSTMParameters]):
     in_order: bool = False
     notes: tuple[str, ...] = ()
     heads: Mapping[str, Head] = field(default_factory=dict)
+    front: Front | None = None
 
     def __post_init__(self) -> None:
         places = {path: self.places.get(path, Place()) for path in self.stacks}

@@ -8,6 +8,8 @@
 
 Each symbol is one number of its own (one-hot) unless ``inputs`` gives a vector for each; ``h_0`` and ``c_0`` are the
 initial states, ``unknown`` the symbol that stands for all others, ``dtype`` the number format.
+
+No format of its own: JSON that says so is one.
 """
 
 from collections.abc import Mapping
@@ -17,44 +19,37 @@ from typing import Any
 import numpy as np
 
 from tallycell.errors import FormatError, ParameterError
-from tallycell.files import read_json
+from tallycell.loaders.json_numbers import array_of_numbers
 from tallycell.loaders.loaded_model import LoadedModel
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 from tallycell.wording import listed, one_line, quoted
 
 KEY, VERSION = "recogniser", 1
-_MOST_BYTES = 2**28
 _ARRAYS = ("inputs", "readout_weight", "readout_bias", "h_0", "c_0")
 _WORDS = ("alphabet", "outputs", "decision", "unknown", "dtype")
 _NEEDED = ("alphabet", "outputs", "weights", "readout_weight", "readout_bias")
 
 
-def load_recogniser_json(path: Path) -> LoadedModel:
-    """Read a recogniser that was written as JSON.
+def recogniser_from_json(content: Mapping[str, Any], path: Path) -> LoadedModel:
+    """Make the recogniser that JSON holds; ``path`` is its file, for errors.
 
     Raises
     ------
     FormatError
-        If the file is missing or damaged, or a field is missing, is not known, or is not what it should be.
+        If a field is missing, is not known, or is not what it should be.
     ParameterError
         If the weights do not make an LSTM, or the parts do not fit together.
 
     Examples
     --------
-    >>> import json, tempfile
     >>> weights = {"weight_ih_l0": [[50, 50], [50, 50], [50, -50], [50, 50]], "weight_hh_l0": [[0], [0], [0], [0]]}
     >>> value = {"recogniser": 1, "alphabet": ["(", ")"], "outputs": ["open"], "decision": "threshold",
     ...          "weights": weights, "readout_weight": [[1]], "readout_bias": [-0.5]}
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "net.json"
-    ...     _ = path.write_text(json.dumps(value))
-    ...     load_recogniser_json(path).recogniser
-    Recogniser(2 symbols, LSTMParameters(input_size=2, hidden_size=1, dtype=float32), 1 outputs, decision='threshold')
+    >>> recogniser_from_json(value, Path("net.json")).recogniser
+    Recogniser(2 symbols, LSTMParameters(input_size=2, hidden_size=1, bias=False, dtype=float32), 1 outputs,
+    decision='threshold')
     """
-    content = read_json(path, _MOST_BYTES)
-    if not isinstance(content, dict) or not is_recogniser(content):
-        raise FormatError(f"{path} is no recogniser in JSON; expected an object with '{KEY}': {VERSION}")
     if content[KEY] != VERSION:
         raise FormatError(f"{path} is of version {quoted(content[KEY])}; this tallycell reads version {VERSION}")
     if missing := [name for name in _NEEDED if name not in content]:
@@ -62,16 +57,10 @@ def load_recogniser_json(path: Path) -> LoadedModel:
     if unknown := content.keys() - {KEY, "weights", *_ARRAYS, *_WORDS}:
         raise FormatError(f"{path}: {listed(sorted(unknown))} is none of a recogniser's; those are {_all_names()}")
     try:
-        with np.errstate(over="ignore"):  # of numbers that are narrowed, which are refused as infinite
-            recogniser = _recogniser(content, path)
+        recogniser = _recogniser(content, path)
     except ParameterError as error:
         raise ParameterError(f"{path}: {one_line(error)}") from None
     return LoadedModel({"lstm": recogniser.parameters}, path, recogniser)
-
-
-def is_recogniser(content: object) -> bool:
-    """Whether JSON says that it is a recogniser."""
-    return isinstance(content, dict) and KEY in content
 
 
 def _recogniser(content: Mapping[str, Any], path: Path) -> Recogniser:
@@ -82,8 +71,8 @@ def _recogniser(content: Mapping[str, Any], path: Path) -> Recogniser:
     weights = content["weights"]
     if not isinstance(weights, dict):
         raise FormatError(f"{path}: weights is {quoted(weights)}; expected an object of tensors under PyTorch's names")
-    parameters = LSTMParameters({name: _array(value, name, path).astype(dtype) for name, value in weights.items()})
-    arrays = {name: _array(content[name], name, path) for name in _ARRAYS if content.get(name) is not None}
+    parameters = LSTMParameters({name: _array(value, name, dtype, path) for name, value in weights.items()})
+    arrays = {name: _array(content[name], name, dtype, path) for name in _ARRAYS if content.get(name) is not None}
     inputs = arrays.pop("inputs", np.eye(len(alphabet)))
     decision, unknown = content.get("decision", "argmax"), content.get("unknown")
     return Recogniser(
@@ -99,14 +88,11 @@ def _texts(content: Mapping[str, Any], name: str, path: Path) -> tuple[str, ...]
     return tuple(value)
 
 
-def _array(value: object, name: str, path: Path) -> np.ndarray:
-    try:
-        array = np.array(value)
-    except (ValueError, OverflowError, RecursionError):  # rows of different length, too deep
-        array = np.array(None)
-    if array.dtype.kind not in "iuf":
-        raise FormatError(f"{path}: {name} is not an even array of numbers")
-    return array.astype(float)
+def _array(value: object, name: str, dtype: str, path: Path) -> np.ndarray:
+    array = array_of_numbers(value, dtype)
+    if array is None:
+        raise FormatError(f"{path}: {quoted(name)} is not an even array of numbers")
+    return array
 
 
 def _all_names() -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import FormatError, ParameterError
-from tallycell.loaders.loaded_model import Head, LoadedModel, Place
+from tallycell.loaders.loaded_model import Front, Head, LoadedModel, Place
 from tallycell.loaders.stored_tensor import TAKEN, StoredTensor
 from tallycell.loaders.tensors import check_unfolding, stored_as
 from tallycell.names import PARAMETER_KINDS
@@ -69,6 +69,11 @@ def read_torch_names(
         where the order is not known, it may not have as many rows as the first LSTM reads, as what stands in front
         would. Either is None if there are none or several.
 
+        The front is the ``P.weight`` with as many rows as the first LSTM reads, with its ``P.bias``, in front of that
+        LSTM, where the order is known; P is a ``Linear``, or, where the format does not tell, is not called an
+        embedding. One without a bias is taken where there is no embedding, unless it is square. What it reads is the
+        embedding in front of the LSTM that has as many columns as it.
+
     Raises
     ------
     FormatError
@@ -103,10 +108,11 @@ def read_torch_names(
     reads, gives = stacks[first].input_size, stacks[last].output_size * stacks[last].num_directions
     try:
         embedding, head = around.embedding(groups[first], reads), around.head(groups[last], gives, reads)
+        front = around.front(groups[first], reads, is_embedded=embedding is not None)
     except FormatError as error:
         raise FormatError(f"{source}, beside its LSTMs: {error}") from None
     refused = {path: str(error) for path, error in errors.items()}
-    return LoadedModel(stacks, source, places=places, refused=refused, embedding=embedding, head=head)
+    return LoadedModel(stacks, source, places=places, refused=refused, embedding=embedding, head=head, front=front)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +192,22 @@ class _Surroundings:
         bias = f"{fit[0]}bias"
         return Head(self._values(f"{fit[0]}weight"), self._values(bias) if bias in self.tensors else None)
 
+    def front(self, group: _Group, width: int, *, is_embedded: bool) -> Front | None:
+        before = [path for path in self.paths if self.ordered and self._stands(path, group, behind=False)]
+        fit = [path for path in before if self._may_be_front(path, width, is_embedded=is_embedded)]
+        fit = [path for path in fit if f"{path}bias" in self.tensors] or fit
+        if len(fit) != 1:
+            return Front(tuple(path.removesuffix(".") for path in fit)) if fit else None
+        weight, bias = self._values(f"{fit[0]}weight"), f"{fit[0]}bias"
+        others = [path for path in before if path != fit[0] and f"{path}bias" not in self.tensors]
+        tables = [path for path in others if self.tensors[f"{path}weight"].shape[1] == weight.shape[1]]
+        return Front(
+            (fit[0].removesuffix("."),),
+            weight,
+            self._values(bias) if bias in self.tensors else None,
+            self._values(f"{tables[0]}weight") if len(tables) == 1 else None,
+        )
+
     def _values(self, name: str) -> np.ndarray:
         return self.tensors[name].values(quoted(name))
 
@@ -205,6 +227,15 @@ class _Surroundings:
         if self.kinds is not None:
             return self._kind(path) == "Linear"
         return not self._is_called_embedding(path) and (self.ordered or outputs != input_size)
+
+    def _may_be_front(self, path: str, width: int, *, is_embedded: bool) -> bool:
+        features, reads = self.tensors[f"{path}weight"].shape
+        bias = self.tensors.get(f"{path}bias")
+        if features != width or (bias is not None and bias.shape != (features,)):
+            return False
+        if self.kinds is not None:
+            return self._kind(path) == "Linear"
+        return bias is not None or not (is_embedded or self._is_called_embedding(path) or reads == width)
 
     def _stands(self, path: str, group: _Group, *, behind: bool) -> bool:
         return not self.ordered or (self.rank[f"{path}weight"] > self.rank[group.first]) == behind

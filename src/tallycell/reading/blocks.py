@@ -17,7 +17,7 @@ from tallycell.linear_algebra import on_one_thread
 from tallycell.names import DIRECTION, PROJECTION, SEQUENCE, STEP, TIME
 from tallycell.parameters import LSTMParameters
 from tallycell.reading.alignment import align_quantities, units_of
-from tallycell.reading.cells import spread_stretches
+from tallycell.reading.cells import MOST_FITTED, spread_stretches
 from tallycell.reading.first_pass import fit_with_pairs
 from tallycell.reading.known import Known
 from tallycell.reading.levels import Levels, stretch_of
@@ -30,7 +30,7 @@ from tallycell.trace import Record, record_trace
 from tallycell.trace.inputs import read_model
 
 BLOCK = 2_000_000  # values of one gate that are held at once: steps times units
-LONGEST_AT_ONCE = 50_000  # steps that are recorded as a whole
+LONGEST_AT_ONCE = 2 * MOST_FITTED  # steps: what the first pass looks at as a whole is recorded as a whole
 GATES = ("i", "f", "g", "o", "c", "h")
 
 

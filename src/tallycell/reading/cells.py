@@ -17,7 +17,7 @@ from tallycell.reading.lanes import into_lanes, out_of_lanes
 from tallycell.trace.schema import activations_of
 
 NEEDED = ("i", "f", "g", "c", "c_0", "length")
-MOST_FITTED = 15_000  # steps of either half that are looked at: more change R² by less than its error, in the median
+MOST_FITTED = 25_000  # steps of either half that are looked at: more change R² by less than its error, in the median
 STRETCH = 1_000  # steps in one piece, where a sequence is longer than that and not all of it is looked at
 
 

@@ -1,6 +1,6 @@
 """The first pass: levels, and all else that a reading holds fixed while it adds up, fitted on a bounded part.
 
-The part is the whole input where that is at most 15,000 steps a half; else stretches spread evenly over it. What the
+The part is the whole input where that is at most 25,000 steps a half; else stretches spread evenly over it. What the
 second pass cannot add up is found here too: pairs of conditions, quantiles and medians.
 """
 

@@ -97,10 +97,12 @@ def cut_short(given: Any, known: Known) -> tuple[Any, Known]:
     first = slice(0, MOST_STEPS)
     quantities = {name: values[:, first] for name, values in known.quantities.items()}
     known = replace(known, tokens=known.tokens and [known.tokens[0][first]], quantities=quantities)
-    if not isinstance(given, Input):  # the x of a trace
-        return given.isel({TIME: first}), known
+    x = given.x if isinstance(given, Input) else given  # the x of a trace
+    x = x.isel({TIME: first}) if isinstance(x, xr.DataArray) else x[first]
+    if not isinstance(given, Input):
+        return x, known
     lengths = None if given.lengths is None else np.minimum(given.lengths, MOST_STEPS)
-    return replace(given, x=given.x[first], lengths=lengths), known
+    return replace(given, x=x, lengths=lengths), known
 
 
 def read_nothing_learned(

@@ -11,12 +11,13 @@ from jaxtyping import Int
 
 from tallycell.errors import FormatError, InputError
 from tallycell.names import STEP_VARIABLES
+from tallycell.reading.cells import MOST_FITTED
 from tallycell.wording import listed, one_line, quoted, shown
 
 BLOCK = 64  # sequences that are recorded together
 STEPS = 1_000  # of a sequence: what is longer is cut
 TASK = 5_000_000  # steps between two files of sums: some minutes of work, and a few thousand files for 10^10 steps
-FITTED = 15_000  # steps that levels are fitted on, as many as read_units looks at of either half
+FITTED = MOST_FITTED  # steps that levels are fitted on, as many as read_units looks at of either half
 PADDED = 4 * FITTED  # of the fitted sequences, the short ones padded to the longest
 
 
@@ -163,7 +164,7 @@ class Plan:
 
     @cached_property
     def fitted(self) -> Int[np.ndarray, " fitted"]:
-        """Sequences that levels are fitted on: spread evenly, some 15,000 steps, at most half of the corpus."""
+        """Sequences that levels are fitted on: spread evenly, some 25,000 steps, at most half of the corpus."""
         total, count = int(self.lengths.sum()), len(self.lengths)
         most = min(FITTED * count // total, PADDED // int(self.lengths.max()), count // 2)
         chosen = max(1, most)

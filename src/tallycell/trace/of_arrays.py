@@ -108,6 +108,9 @@ def _side_by_side(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise InputError(f"got {shapes}; expected one shape, (time, unit) or (time, sequence, unit)")
     dtype = np.result_type(np.float32, *given.values())
     arrays = {name: np.array(np.broadcast_to(array, shape), dtype=dtype) for name, array in given.items()}
+    ended = np.any([np.isnan(arrays[name]) for name, array in given.items() if array.ndim], axis=0)
+    for name in (name for name, array in given.items() if not array.ndim):  # one number for all steps
+        arrays[name][ended] = np.nan
     for name, array in arrays.items():
         if np.isinf(array).any():
             raise InputError(f"{name} has infinite values; gates and cells are finite")

@@ -47,14 +47,11 @@ class Bundle:
         to end.
     units
         By label the arrays of a unit: see :class:`~tallycell.view.lives.Lives`.
-    machine
-        A counter machine that does the same; None if none is given.
     """
 
     header: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     units: Mapping[str, Mapping[str, np.ndarray]]
-    machine: CounterMachine | None = None
 
     @property
     def start(self) -> np.ndarray:
@@ -148,8 +145,8 @@ def bundle_of(
 
 
 def with_machine(bundle: Bundle, machine: CounterMachine) -> Bundle:
-    """Put a counter machine beside."""
-    return replace(bundle, machine=machine, header=dict(bundle.header) | {"machine": machine_header(machine)})
+    """Put a counter machine that does the same beside."""
+    return replace(bundle, header=dict(bundle.header) | {"machine": machine_header(machine)})
 
 
 def _loaded(trace: xr.Dataset) -> xr.Dataset:

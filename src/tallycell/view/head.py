@@ -27,11 +27,10 @@ class Said:
     Attributes
     ----------
     header
-        Names of the outputs, what stands before the layer and behind it.
+        Names of the outputs, and what stands before the layer.
     arrays
         ``head/weight`` (output, unit) with a column for every unit of the trace, 0 where it is not of the last layer;
-        ``head/bias``; ``said/output`` and ``said/logit`` (step, place), the largest first; ``said/total`` (step), the
-        logarithm of the sum of all exponentials, as softmax divides by it.
+        ``head/bias``; ``said/output`` and ``said/logit`` (step, place), the largest first.
     """
 
     header: Mapping[str, Any]
@@ -55,27 +54,25 @@ def what_it_says(model: object, lives: Lives, lstm: str | None) -> Said | None:
     count = len(readout) if len(readout) <= FEW else FOREMOST
     steps, at_once = lives.steps, max(1, _AT_ONCE // len(readout))
     output, logit = np.zeros((steps, count), np.int64), np.zeros((steps, count), "<f4")
-    total = np.zeros(steps, "<f4")
     for begin in range(0, steps, at_once):
         some = slice(begin, begin + at_once)
         logits = readout.logits(h[:, some]).astype(np.float64)
         output[some] = np.argsort(-logits, axis=1, kind="stable")[:, :count]
         logit[some] = np.take_along_axis(logits, output[some], axis=1)
-        most = logits.max(axis=1)
-        total[some] = most + np.log(np.exp(logits - most[:, np.newaxis]).sum(axis=1))
     kept = _kept(output, len(readout), len(lives))
     place = np.full(len(readout), 0xFFFF, "<u2")
     place[kept] = np.arange(len(kept))
-    names = readout.names
-    header = {
-        "outputs": [f"output {k}" if names is None else say_symbol(names[k]) for k in kept.tolist()],
-        "all": len(readout), "shown": readout.shown.name, "activation": readout.activation,
-    }  # fmt: skip
+    header = {"outputs": [name_of(readout, k) for k in kept.tolist()], "shown": readout.shown.name}
     arrays = {
         "head/weight": weight[kept].astype("<f4"), "head/bias": np.asarray(readout.bias)[kept].astype("<f4"),
-        "said/output": place[output], "said/logit": logit, "said/total": total,
+        "said/output": place[output], "said/logit": logit,
     }  # fmt: skip
     return Said(header, arrays)
+
+
+def name_of(readout: Readout, output: int) -> str:
+    """Give the name of an output as it is said, or its number."""
+    return f"output {output}" if readout.names is None else say_symbol(readout.names[output])
 
 
 def _kept(output: np.ndarray, outputs: int, units: int) -> np.ndarray:
@@ -111,13 +108,13 @@ def _weights(readout: Readout, lives: Lives) -> np.ndarray | None:
 
 
 def h_of(readout: Readout, lives: Lives) -> np.ndarray | None:
-    """Give h of the last layer at each step, (direction, step, hidden); None where the trace lacks some of it."""
+    """Give h of the last layer at each step, (direction, step, hidden); None where the trace lacks or turns some."""
     p, trace = readout.parameters, lives.trace
     if "h" not in trace or trace.sizes[DIRECTION] != p.num_directions or p.num_layers - 1 not in trace[LAYER].values:
         return None
     last: xr.DataArray = trace["h"].sel({LAYER: p.num_layers - 1})
     hidden = PROJECTION if PROJECTION in last.dims else UNIT
-    if last.sizes[hidden] != p.output_size:
+    if not np.array_equal(last[hidden].values, np.arange(p.output_size)):
         return None
     sequence, position = lives.order
     every: np.ndarray = last.transpose(DIRECTION, SEQUENCE, TIME, hidden).to_numpy()

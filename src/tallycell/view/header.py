@@ -13,7 +13,6 @@ from tallycell.reading.page import GATE_NAMES, say_r2
 from tallycell.reading.quantise import middle
 from tallycell.reading.reading import Reading, UnitReading
 from tallycell.reading.saturation import HIDDEN_OF_C, near_limits, saturated_share
-from tallycell.reading.sentences import say_memory
 from tallycell.reading.showing import BLANKS
 from tallycell.reading.tally import BINARY_RUNGS
 from tallycell.trace.schema import activations_of
@@ -27,20 +26,20 @@ LONGEST_SYMBOL = 24
 def unit_headers(reading: Reading, scale: np.ndarray, effects: Effects | None) -> list[dict[str, Any]]:
     """Give what is known of each unit, in the order of a reading."""
     return [
-        _unit(unit, size, reading, effects) for unit, size in zip(reading.units, scale.tolist(), strict=True)
+        _unit(unit, size, effects) for unit, size in zip(reading.units, scale.tolist(), strict=True)
     ]  # fmt: skip
 
 
-def _unit(unit: UnitReading, scale: float, reading: Reading, effects: Effects | None) -> dict[str, Any]:
+def _unit(unit: UnitReading, scale: float, effects: Effects | None) -> dict[str, Any]:
     rung = next((one for one in unit.ladder if one.name == unit.rung), None)
     effect = None
     if effects is not None and unit.label in effects.labels:
         one = effects.of(unit.label)
-        effect = {"loss": one.loss, "low": one.low, "high": one.high, "sure": one.is_sure, "said": one.sentence()}
+        effect = {"loss": one.loss, "sure": one.is_sure, "said": one.sentence()}
     return {
         "label": unit.label, "layer": unit.layer, "direction": unit.direction, "role": unit.role,
         "sentence": unit.sentence, "r2": unit.r2, "said_r2": say_r2(unit.r2, unit.r2_error),
-        "parameters": unit.parameters, "rung": unit.rung,
+        "parameters": unit.parameters,
         "tally": None if rung is None else {
             "binary": unit.rung in {one.name for one in BINARY_RUNGS}, "writes": list(rung.write_levels),
             "keeps": list(rung.keep_levels), "intercept": rung.intercept,
@@ -49,8 +48,8 @@ def _unit(unit: UnitReading, scale: float, reading: Reading, effects: Effects | 
             {"name": one.name, "parameters": one.parameters, "r2": one.r2, "said": say_r2(one.r2, one.r2_error)}
             for one in unit.ladder
         ],
-        "memory": unit.memory, "said_memory": say_memory(unit.memory, reading.clock),
-        "exposure": None if unit.exposure is None else asdict(unit.exposure) | {"between": unit.exposure.between},
+        "memory": unit.memory,
+        "exposure": None if unit.exposure is None else asdict(unit.exposure),
         "triggers": {event: [asdict(one) for one in some] for event, some in unit.triggers.items() if some},
         "follows": None if unit.follows is None else asdict(unit.follows),
         "undecided": unit.undecided, "effect": effect, "scale": scale,

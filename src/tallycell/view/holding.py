@@ -12,10 +12,9 @@ import numpy as np
 from tallycell.effect.outputs import Readout, read_readout
 from tallycell.errors import InputError
 from tallycell.input import Input
-from tallycell.names import STEP_VARIABLES, unit_label
-from tallycell.reading.triggers import say_symbol
+from tallycell.names import STEP_VARIABLES
 from tallycell.trace import Hold, Record, record_trace
-from tallycell.view.head import h_of
+from tallycell.view.head import h_of, name_of
 from tallycell.view.header import strict
 from tallycell.view.lives import Lives
 from tallycell.view.packing import life_bytes
@@ -88,7 +87,6 @@ class Holding:
         trace = self.lives.trace
         number, way = int(trace["layer"].values[layer]), str(trace["direction"].values[direction])
         own = int(trace["unit"].values[unit])
-        assert unit_label(number, way, own) == label  # it is how labels are made
         span = slice(*steps)
         return Hold(gate, self._value(value, span), number, [own], direction=way), label, span
 
@@ -140,15 +138,15 @@ def _moved(readout: Readout, free: np.ndarray, held: np.ndarray, span: slice) ->
         pushed += (after - before).sum(0, dtype=np.float64)
     held_steps = span.stop - span.start
     top = [int(k) for k in np.argsort(-moved)[:TOP] if moved[k] > 0]
-    names = [f"output {k}" if readout.names is None else say_symbol(readout.names[k]) for k in range(len(readout))]
     order = np.argsort(-np.abs(pushed))[:TOP].tolist()
     return moved, {
         "said": _say(int(changed.sum()), int(changed[span].sum()), held_steps, len(readout)),
         "top": [
-            {"step": k, "moved": float(moved[k]), "before": names[first[0, k]], "after": names[first[1, k]]}
+            {"step": k, "moved": float(moved[k]), "before": name_of(readout, first[0, k]),
+             "after": name_of(readout, first[1, k])}
             for k in top
         ],
-        "pushed": [{"output": names[k], "by": float(pushed[k] / steps)} for k in order if pushed[k]],
+        "pushed": [{"output": name_of(readout, k), "by": float(pushed[k] / steps)} for k in order if pushed[k]],
     }  # fmt: skip
 
 

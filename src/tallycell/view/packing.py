@@ -6,6 +6,7 @@ kept and written, but for rounding; so only in which last bits it differs from t
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,17 @@ def plain_bytes(array: np.ndarray) -> bytes:
     b'\x01\x00\x00\x01'
     """
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def described(name: str, array: np.ndarray) -> dict[str, Any]:
+    """Give by what a page knows an array: its name, its kind of number, its shape.
+
+    Examples
+    --------
+    >>> described("on", np.zeros((2, 3), "<f4"))
+    {'name': 'on', 'dtype': 'f4', 'shape': [2, 3]}
+    """
+    return {"name": name, "dtype": array.dtype.str.lstrip("<|"), "shape": list(array.shape)}
 
 
 def packed(array: np.ndarray) -> bytes:

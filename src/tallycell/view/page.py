@@ -15,7 +15,7 @@ from tallycell.files import require_place, write_file
 from tallycell.memory import say_bytes
 from tallycell.reading.reading import Reading
 from tallycell.view.bundle import Bundle, bundle_of
-from tallycell.view.packing import packed, packed_life
+from tallycell.view.packing import described, packed, packed_life
 from tallycell.view.scripts import joined, read_static
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def page_of(bundle: Bundle, most: int = MOST) -> Page:
         lives.append(({"name": f"unit/{label}"}, text))
         kept.append(label)
     header = dict(bundle.header) | {"kept": kept, "arrays": [about for about, _ in blocks]}
-    return Page(_html(header, [*lives[:1], *blocks, *lives[1:]]), len(kept), len(bundle.units))
+    blocks = [*lives[:1], *blocks, *lives[1:]]  # the unit that is seen first comes early
+    return Page(_html(header, blocks), len(kept), len(bundle.units))
 
 
 def page_of_header(header: Mapping[str, Any]) -> Page:
@@ -182,8 +183,7 @@ def _foremost(header: Mapping[str, Any]) -> list[str]:
 
 
 def _block(name: str, array: np.ndarray) -> tuple[dict[str, Any], str]:
-    about = {"name": name, "dtype": array.dtype.str.lstrip("<|"), "shape": list(array.shape)}
-    return about, base64.b64encode(packed(array)).decode()
+    return described(name, array), base64.b64encode(packed(array)).decode()
 
 
 def _as_json(value: object) -> str:

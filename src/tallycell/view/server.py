@@ -8,6 +8,7 @@ user of the machine is shown nothing.
 import hmac
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from tallycell.errors import InputError, TallycellError
 from tallycell.view.bundle import Bundle
 from tallycell.view.holding import Holding
-from tallycell.view.packing import life_bytes, plain_bytes
+from tallycell.view.packing import described, life_bytes, plain_bytes
 from tallycell.view.scripts import ENTRY, modules_in_order, read_static, static_names
 from tallycell.wording import one_line
 
@@ -87,10 +88,7 @@ class Site:
 
     def header(self) -> bytes:
         """Give the header of the bundle with the names of its arrays."""
-        arrays = [
-            {"name": name, "dtype": array.dtype.str.lstrip("<|"), "shape": list(array.shape)}
-            for name, array in self.bundle.arrays.items()
-        ]
+        arrays = [described(name, array) for name, array in self.bundle.arrays.items()]
         known = dict(self.bundle.header) | {
             "kept": list(self.bundle.units), "arrays": arrays, "can_hold": self.holding is not None,
         }  # fmt: skip
@@ -158,7 +156,9 @@ class Server(ThreadingHTTPServer):
         return tuple(f"{name}:{self.server_port}" for name in (LOCAL, "localhost"))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leave a browser that goes away be: it needs no traceback."""
+        """Say nothing of a browser that has gone; whatever else comes here is a mistake of ours, and is said."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -189,7 +189,10 @@ class _Handler(BaseHTTPRequestHandler):
         except MemoryError:
             self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, "there is not enough memory for that")
         except ConnectionError:
-            pass  # the browser has gone
+            raise  # the browser has gone: nobody hears an answer
+        except Exception:
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "that is a mistake in tallycell; the terminal says more")
+            raise
 
     def _give(self) -> tuple[str, bytes]:
         path = urlsplit(self.path).path

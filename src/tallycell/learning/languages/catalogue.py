@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tallycell.errors import FormatError, InputError
-from tallycell.files import read_text
+from tallycell.errors import InputError
 from tallycell.learning.languages import programs
 from tallycell.learning.languages.language import Codes, Language
 from tallycell.learning.languages.own import language_of_machine
@@ -32,7 +31,7 @@ from tallycell.learning.languages.strings import (
     then_anything,
     uniform,
 )
-from tallycell.machine.notation.text import parse
+from tallycell.machine.notation.file import read_machine
 from tallycell.wording import quoted
 
 
@@ -162,7 +161,7 @@ def language(name: str) -> Language:
     Parameters
     ----------
     name
-        One of :func:`languages`; or the path of a program in the notation of machines, which says what is right after
+        One of :func:`languages`; or the path of a machine, in the notation or in JSON, which says what is right after
         each symbol (:func:`~tallycell.learning.languages.own.language_of_machine`).
 
     Raises
@@ -170,7 +169,7 @@ def language(name: str) -> Language:
     InputError
         If there is neither, or the machine makes no language.
     FormatError
-        If the file is no program.
+        If the file holds no machine.
 
     Examples
     --------
@@ -186,8 +185,5 @@ def language(name: str) -> Language:
             f"{quoted(name)} is neither a language nor a file; {f'did you mean {near[0]}? ' if near else ''}there are "
             f"{', '.join(_BY_NAME)} (tallycell languages), or give a file in the notation of machines"
         )
-    try:
-        machine = parse(read_text(path, FormatError, "a counter machine in the notation"))
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
+    machine, _ = read_machine(path)
     return language_of_machine(machine, path.stem)

@@ -169,6 +169,7 @@ def _separate(
 ) -> Float[np.ndarray, " hidden_and_one"]:
     """Separate rows by a linear program: the largest margin with weights within 1, else the least that is missed."""
     from scipy.optimize import linprog
+    from scipy.sparse import eye_array, hstack
 
     signed = sign[:, None] * np.column_stack([h, np.ones(len(h))])
     width = signed.shape[1]
@@ -178,7 +179,7 @@ def _separate(
     if found.status == 0 and found.x[-1] > 0:
         return np.asarray(found.x[:-1])
     cost = np.append(np.zeros(width), np.ones(len(h)))
-    soft = np.column_stack([-signed, -np.eye(len(h))])
+    soft = hstack([-signed, -eye_array(len(h))])  # dense, thousands of rows would take gigabytes
     free = [(None, None)] * width + [(0, None)] * len(h)
     found = linprog(cost, A_ub=soft, b_ub=-np.ones(len(h)), bounds=free)
     return np.asarray(found.x[:width]) if found.status == 0 else np.zeros(width)

@@ -74,7 +74,8 @@ def _run(module: "nn.Module", said: Said) -> _Run:
 
     path, lstm = _only_lstm(module)
     rng = np.random.default_rng(0)
-    codes = rng.integers(len(said.alphabet), size=(max(SEQUENCES, len(said.alphabet)), STEPS))
+    sequences = max(SEQUENCES, len(said.alphabet))
+    codes = rng.integers(len(said.alphabet), size=(sequences + (sequences == STEPS), STEPS))
     codes[: len(said.alphabet), 0] = np.arange(len(said.alphabet))  # each symbol occurs
     run = _Run(codes, path, lstm)
     errors: list[str] = []
@@ -197,7 +198,7 @@ def _shaped(tensor: Any, codes: np.ndarray) -> np.ndarray | None:
     """Give (sequence, step, ...) or, of one step, (sequence, ...); None if a tensor has neither."""
     if tensor is None:
         return None
-    values: np.ndarray = tensor.detach().cpu().numpy()
+    values: np.ndarray = tensor.detach().cpu().numpy().copy()  # a layer that works in place writes into it
     sequences, steps = codes.shape
     if values.shape[:2] == (sequences, steps):
         return values
@@ -276,7 +277,7 @@ def _behind(run: _Run, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str
     if not folded:
         raise InputError(
             f"no torch.nn.Linear reads what the LSTM at {quoted(run.path)} gives; a recogniser has one. Behind it "
-            f"run {listed([_called(call) for call in run.calls[1:]])}"
+            f"run {', '.join(map(_called, run.calls[1:11]))}"
         )
     if run.out is None or not any(_reads(run.out, one) for one in _squashed(logits)):
         raise InputError(

@@ -4,12 +4,11 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import InputError
-from tallycell.loaders.deciding.front import find_front
-from tallycell.loaders.deciding.parts import Parts, Said, inputs_of, put_together
+from tallycell.loaders.deciding.parts import Parts, Said, put_together
 from tallycell.loaders.loaded_model import Head, LoadedModel
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
-from tallycell.wording import quoted
+from tallycell.wording import listed, quoted
 
 
 def recogniser_from_loaded(
@@ -28,19 +27,14 @@ def recogniser_from_loaded(
         )
     parameters = model.lstm if lstm is None else model[lstm]
     path = next(iter(model)) if lstm is None else lstm
-    where = str(model.source)
+    if model.places[path].reverse:
+        raise InputError(
+            f"the LSTM of {model.source} reads its sequence from the last step to the first; a recogniser does not"
+        )
     head = _head(model, path, parameters)
     bias = np.zeros(len(head.weight)) if head.bias is None else head.bias
     inputs, notes = _inputs(model, path, said)
-    return put_together(Parts(parameters, inputs, head.weight, bias, notes=notes), _named(said, model, where))
-
-
-def _named(said: Said, model: LoadedModel, where: str) -> Said:
-    if model.places and any(place.reverse for place in model.places.values()):
-        raise InputError(
-            f"the LSTM of {where} reads its sequence from the last step to the first; a recogniser does not"
-        )
-    return said
+    return put_together(Parts(parameters, inputs, head.weight, bias, notes=notes), said)
 
 
 def _head(model: LoadedModel, path: str, parameters: LSTMParameters) -> Head:
@@ -66,10 +60,33 @@ def _head(model: LoadedModel, path: str, parameters: LSTMParameters) -> Head:
 
 def _inputs(model: LoadedModel, path: str, said: Said) -> tuple[Float[np.ndarray, "symbol feature"], tuple[str, ...]]:
     """Give what the LSTM reads at each symbol; a linear layer in front of it is folded in."""
-    parameters, where = model[path], str(model.source)
-    front = find_front(model, path)
+    if path != next(iter(model)):
+        return _rows(None, model[path].input_size, model, said), ()
+    front = model.front
     if front is None:
-        return inputs_of(said, model.embedding, parameters.input_size, where), ()
-    rows = inputs_of(said, front.embedding, front.weight.shape[1], where)
-    note = f"{quoted(front.name)} (Linear) in front of the LSTM is folded into what it reads at each symbol"
-    return rows @ front.weight.T + front.bias, (note,)
+        return _rows(model.embedding, model[path].input_size, model, said), ()
+    if front.weight is None:
+        raise InputError(
+            f"{model.source} has several layers in front of its LSTM, {listed(front.names)}; give the module, whose "
+            "parts are found by running it: Recogniser.from_torch"
+        )
+    rows = _rows(front.embedding, front.weight.shape[1], model, said).astype(float) @ front.weight.T.astype(float)
+    note = f"{listed(front.names)} (Linear) in front of the LSTM is folded into what it reads at each symbol"
+    return rows if front.bias is None else rows + front.bias, (note,)
+
+
+def _rows(table: np.ndarray | None, width: int, model: LoadedModel, said: Said) -> Float[np.ndarray, "symbol width"]:
+    """Give the row of each symbol: of an embedding, or, if there is none, one-hot vectors."""
+    alphabet, where = said.alphabet, model.source
+    if table is None and width != len(alphabet):
+        raise InputError(
+            f"the LSTM of {where} reads vectors of {width:,} numbers, the alphabet has {len(alphabet):,} symbols, "
+            f"{listed(alphabet)}, and no embedding is in front of it that tallycell knows of; name as many symbols as "
+            "it reads numbers, or give the module: Recogniser.from_torch"
+        )
+    if table is not None and len(table) != len(alphabet):
+        raise InputError(
+            f"the embedding of {where} has {len(table):,} rows, and the alphabet {len(alphabet):,} symbols, "
+            f"{listed(alphabet)}; name the symbol of each row, in their order"
+        )
+    return np.eye(width) if table is None else table

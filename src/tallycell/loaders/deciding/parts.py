@@ -1,7 +1,7 @@
 """A recogniser put together from an LSTM, what it reads at each symbol, and the linear layer that reads it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 
 from tallycell.errors import InputError
 from tallycell.kernels.stack import StackInput, run_stack
-from tallycell.loaders.deciding.decisions import linear_readout, rule_of
+from tallycell.loaders.deciding.decisions import Rule, linear_readout, rule_of
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
-from tallycell.wording import listed, quoted
+from tallycell.wording import quoted
 
 MOST_SHORT, DRAWN, LONGEST = 500, 200, 60  # strings on which a rule is fitted, where none are given
 
@@ -50,7 +50,7 @@ class Said:
 
     alphabet: tuple[str, ...]
     outputs: tuple[str, ...]
-    decision: str
+    rule: Rule
     strings: tuple[Sequence[str], ...] | None = None
     unknown: str | None = None
 
@@ -66,11 +66,11 @@ class Said:
         InputError
             If names are no texts, come twice, or there are none; or the decision is none.
         """
-        rule_of(decision)
+        rule = rule_of(decision)
         for what, names in (("alphabet", tuple(alphabet)), ("outputs", tuple(outputs))):
             if not names or not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
                 raise InputError(f"{what} is {quoted(names)}; expected distinct texts, at least one")
-        return cls(tuple(alphabet), tuple(outputs), decision, None if strings is None else tuple(strings), unknown)
+        return cls(tuple(alphabet), tuple(outputs), rule, None if strings is None else tuple(strings), unknown)
 
 
 def put_together(parts: Parts, said: Said) -> tuple[Recogniser, tuple[str, ...]]:
@@ -86,12 +86,11 @@ def put_together(parts: Parts, said: Said) -> tuple[Recogniser, tuple[str, ...]]
         said.alphabet, parts.inputs, parts.parameters, parts.weight, parts.bias, outputs, "argmax", parts.h_0,
         parts.c_0, said.unknown,
     )  # fmt: skip
-    rule = rule_of(said.decision)
-    h = h_on_strings(open_ended, said.strings) if rule.kind == "softmax" else np.zeros((0, parts.weight.shape[1]))
-    readout = linear_readout(rule, open_ended.readout_weight, open_ended.readout_bias, said.outputs, h)
-    made = Recogniser(
-        said.alphabet, parts.inputs, parts.parameters, readout.weight, readout.bias, said.outputs, readout.decision,
-        parts.h_0, parts.c_0, said.unknown,
+    h = h_on_strings(open_ended, said.strings) if said.rule.kind == "softmax" else np.zeros((0, parts.weight.shape[1]))
+    readout = linear_readout(said.rule, open_ended.readout_weight, open_ended.readout_bias, said.outputs, h)
+    made = replace(
+        open_ended, readout_weight=readout.weight, readout_bias=readout.bias, outputs=said.outputs,
+        decision=readout.decision,
     )  # fmt: skip
     return made, parts.notes + readout.notes
 
@@ -105,43 +104,21 @@ def h_on_strings(net: Recogniser, strings: Sequence[Sequence[str]] | None = None
     padded = np.zeros((int(lengths.max()), len(codes)), np.int64)
     for column, one in enumerate(codes):
         padded[: len(one), column] = one
-    h = run_codes(net, padded)
+    h = run_codes(net, padded, lengths)
     return h[np.arange(len(padded))[:, None] < lengths]
 
 
-def run_codes(net: Recogniser, codes: Int[np.ndarray, "time sequence"]) -> Float[np.ndarray, "time sequence hidden"]:
+def run_codes(
+    net: Recogniser, codes: Int[np.ndarray, "time sequence"], lengths: Int[np.ndarray, " sequence"] | None = None
+) -> Float[np.ndarray, "time sequence hidden"]:
     """Run strings of symbol numbers on the kernel; h of the last layer, both directions side by side."""
     p, batch = net.parameters, codes.shape[1]
     states = p.num_layers * p.num_directions
     h_0 = np.zeros((states, p.output_size)) if net.h_0 is None else net.h_0
     c_0 = np.zeros((states, p.hidden_size)) if net.c_0 is None else net.c_0
     h, c = (np.repeat(one[:, None], batch, axis=1).astype(p.dtype) for one in (h_0, c_0))
-    *_, last = run_stack(p, StackInput(net.inputs[codes], h, c))
+    *_, last = run_stack(p, StackInput(net.inputs[codes], h, c, lengths))
     return np.concatenate([direction.h for direction in last], axis=-1)
-
-
-def inputs_of(said: Said, rows: np.ndarray | None, width: int, where: str) -> Float[np.ndarray, "symbol feature"]:
-    """Give what the LSTM reads at each symbol: the rows of an embedding, or one-hot vectors.
-
-    Raises
-    ------
-    InputError
-        If the embedding has another number of rows than there are symbols, or one-hot vectors another width.
-    """
-    if rows is not None:
-        if len(rows) != len(said.alphabet):
-            raise InputError(
-                f"the embedding of {where} has {len(rows):,} rows, and the alphabet {len(said.alphabet):,} symbols, "
-                f"{listed(said.alphabet)}; name the symbol of each row, in their order"
-            )
-        return rows
-    if width != len(said.alphabet):
-        raise InputError(
-            f"the LSTM of {where} reads vectors of {width:,} numbers, the alphabet has {len(said.alphabet):,} symbols, "
-            f"{listed(said.alphabet)}, and no embedding is in front of it that tallycell knows of; name as many "
-            "symbols as it reads numbers, or give the module: Recogniser.from_torch"
-        )
-    return np.eye(width)
 
 
 def _usual_codes(symbols: int) -> list[Int[np.ndarray, " time"]]:

@@ -87,8 +87,8 @@ class Extraction:
     breaks: tuple[Break, ...]
     evidence: tuple[CounterEvidence, ...]
     text: str
-    start: str = ""
-    advice: str = ""
+    start: str
+    advice: str
 
     @property
     def exact(self) -> bool:

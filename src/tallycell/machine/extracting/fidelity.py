@@ -23,10 +23,10 @@ class Fidelity:
         Number of steps, and of those after which the decision is the same.
     text
         Which strings, and how they were chosen.
-    first_difference
-        The shortest beginning of one of them after which the decisions differ, as symbols; None if none was seen.
     brief
         Which strings, in a few words.
+    first_difference
+        The shortest beginning of one of them after which the decisions differ, as symbols; None if none was seen.
     """
 
     strings: int
@@ -34,8 +34,8 @@ class Fidelity:
     steps: int
     steps_alike: int
     text: str
+    brief: str
     first_difference: tuple[str, ...] | None = None
-    brief: str = ""
 
     @property
     def of_strings(self) -> float:
@@ -87,8 +87,8 @@ def measure_fidelity(machine: CounterMachine, recorded: Recorded) -> Fidelity:
         int(strings.lengths.sum()),
         int(strings.lengths.sum() - wrong.sum()),
         strings.text,
-        first,
         strings.brief,
+        first,
     )
 
 

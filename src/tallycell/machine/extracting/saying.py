@@ -31,10 +31,10 @@ def answer_of(extraction: "Extraction") -> tuple[str, ...]:
         agree += f"; they first differ after {shown(' '.join(fidelity.first_difference), MOST_OF_A_STRING)}"
     return (
         verdict,
-        f"on: {fidelity.brief or fidelity.text}",
+        f"on: {fidelity.brief}",
         f"agree: {agree}",
         f"breaks: {worst_of(extraction)}",
-        f"try: {extraction.advice or (NEXT if extraction.exact else MORE_STEPS)}",
+        f"try: {extraction.advice}",
     )
 
 
@@ -54,7 +54,7 @@ def size_of(machine: CounterMachine) -> str:
 def details_of(extraction: "Extraction") -> str:
     """Say how a machine was read, on what it was compared, what it says at the start, and what breaks the network."""
     parts = [f"How it was read: {extraction.text}.", f"Machine and network agree on {extraction.fidelity}."]
-    parts += [f"Before the first symbol {extraction.start}."] if extraction.start else []
+    parts += [f"Before the first symbol {extraction.start}."]
     if extraction.evidence:
         parts += ["What each counter is:", *(f"  {one}" for one in extraction.evidence)]
     if extraction.breaks:

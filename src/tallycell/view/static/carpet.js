@@ -4,7 +4,7 @@ import { Sheet, saveButton } from "./sheet.js";
 import { StepAxis, drawStepAxis } from "./axes.js";
 import { colours, mixed, onTheme } from "./theme.js";
 import { chosenUnits } from "./units_table.js";
-import { shownState, show, onShown } from "./state.js";
+import { shownState, show } from "./state.js";
 import { whole } from "./numbers.js";
 
 const LINE_HEIGHTS = [14, 10, 7, 5, 4, 3, 2];
@@ -16,25 +16,25 @@ export class Carpet {
   constructor(bundle, known) {
     this.bundle = bundle;
     this.known = known;
+    this.units = []; // in the order of the table
     this.sheet = new Sheet("All cells over all steps", 240, (sheet) => this.draw(sheet), { tabindex: 0 });
     this.said = el("output", { class: "readout" });
     this.behind = tableBehind("Mean of each cell over ten stretches of the steps, as a share of its size", () => this.table());
     this.box = el("section", { class: "carpet", "aria-label": "Carpet" },
       el("h2", { text: "All cells over everything that was read" }),
       el("p", { class: "note" }, el("span", { class: "key-up", text: "above 0" }), " ", el("span", { class: "key-down",
-        text: "below 0" }), " One line is one cell, in the order of the table below; the stronger, the nearer to its own largest size. Click to see it there."),
+        text: "below 0" }), " · One line is one cell, in the order of the table below; the stronger, the nearer to its own largest size. Click to see it there."),
       this.sheet.canvas, this.said, el("div", { class: "tools" }, saveButton("the carpet", () => ({
         title: "All cells over everything that was read", canvases: [this.sheet.canvas], file: "carpet.png" }))), this.behind.box);
     this.listen();
     onTheme(() => { this.image = null; });
-    onShown((now, before) => {
-      if (["q", "role", "sort"].some((name) => now[name] !== before[name])) { this.image = null; this.sheet.redraw(); }
-    });
   }
 
   async arrive() {
-    if (this.overview) return;
-    this.overview = await this.bundle.array("overview");
+    this.overview ??= await this.bundle.array("overview");
+    const { units } = chosenUnits(this.bundle);
+    if (units === this.units) return;
+    Object.assign(this, { units, image: null, pointed: null });
     this.sheet.redraw();
   }
 
@@ -46,8 +46,8 @@ export class Carpet {
     };
     canvas.addEventListener("pointermove", (event) => {
       const { row, step } = placeOf(event);
-      this.said.textContent = this.order[row] ? this.say(this.order[row], step) : "";
-      this.pointed = this.order[row] ? { row, step } : null;
+      this.said.textContent = this.units[row] ? this.say(this.units[row], step) : "";
+      this.pointed = this.units[row] ? { row, step } : null;
       this.sheet.redraw();
     });
     canvas.addEventListener("pointerleave", () => { this.pointed = null; this.said.textContent = ""; this.sheet.redraw(); });
@@ -55,13 +55,13 @@ export class Carpet {
     canvas.addEventListener("keydown", (event) => {
       const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
       if (event.key === "Enter") { this.open(); return; }
-      if (!by) return;
+      if (!by || !this.units.length) return;
       event.preventDefault();
       const now = this.pointed ?? { row: 0, step: 0 };
       const far = Math.max(1, Math.round(this.bundle.steps / 50));
-      this.pointed = { row: Math.min(Math.max(now.row + by[0], 0), this.order.length - 1),
+      this.pointed = { row: Math.min(Math.max(now.row + by[0], 0), this.units.length - 1),
         step: Math.min(Math.max(now.step + by[1] * far, 0), this.bundle.steps - 1) };
-      this.said.textContent = this.say(this.order[this.pointed.row], this.pointed.step);
+      this.said.textContent = this.say(this.units[this.pointed.row], this.pointed.step);
       announce(this.said.textContent);
       this.sheet.redraw();
     });
@@ -71,7 +71,7 @@ export class Carpet {
     if (!this.pointed) return;
     const half = Math.min(200, this.bundle.steps / 2);
     const from = Math.max(0, Math.round(this.pointed.step - half));
-    show({ view: "unit", unit: this.order[this.pointed.row].label, at: null, mark: null,
+    show({ view: "unit", unit: this.units[this.pointed.row].label, at: null, mark: null,
       steps: `${from}-${Math.min(this.bundle.steps, from + Math.round(2 * half))}` }, { push: true });
   }
 
@@ -88,15 +88,6 @@ export class Carpet {
 
   valueOf(number, column) {
     return this.overview[number * this.columns + column];
-  }
-
-  /** The order of the table. */
-  get order() {
-    if (!this.image) {
-      this.units = chosenUnits(this.bundle).units;
-      this.image = this.overview && this.units.length ? this.picture() : null;
-    }
-    return this.units ?? [];
   }
 
   /** One pixel a cell and column. */
@@ -125,14 +116,15 @@ export class Carpet {
 
   draw(sheet) {
     if (!this.overview) return;
-    const count = Math.max(this.order.length, 1);
+    const count = Math.max(this.units.length, 1);
     this.each = LINE_HEIGHTS.find((one) => one * count <= MOST_HEIGHT) ?? MOST_HEIGHT / count;
-    const bottom = this.each * this.order.length;
+    const bottom = this.each * this.units.length;
     sheet.resize(Math.ceil(bottom + 26));
     const left = count * 9 < MOST_HEIGHT ? 52 : 0;
     this.axis = new StepAxis(left, sheet.width, { from: 0, to: this.bundle.steps });
     const { ink, soft, accent } = colours();
-    if (!this.image) return;
+    if (!this.units.length) return;
+    this.image ??= this.picture();
     sheet.pen.imageSmoothingEnabled = false;
     sheet.pen.drawImage(this.image, left, 0, sheet.width - left, bottom);
     if (left) this.units.forEach((unit, row) => sheet.write(unit.label, left - 8, (row + 0.5) * this.each,
@@ -149,7 +141,7 @@ export class Carpet {
 
   table() {
     const parts = Math.min(10, this.columns);
-    const rows = this.order.slice(0, 200).map((unit) => {
+    const rows = this.units.slice(0, 200).map((unit) => {
       const number = this.bundle.number.get(unit.label);
       return [unit.label, ...Array.from({ length: parts }, (_, k) => {
         const [from, to] = [Math.floor(k / parts * this.columns), Math.floor((k + 1) / parts * this.columns)];
@@ -159,6 +151,6 @@ export class Carpet {
       })];
     });
     const heads = Array.from({ length: parts }, (_, k) => `from ${whole(Math.floor(k / parts * this.bundle.steps))}`);
-    return { heads: ["unit", ...heads], rows, note: this.order.length > 200 ? "The first 200 units." : "" };
+    return { heads: ["unit", ...heads], rows, note: this.units.length > 200 ? "The first 200 units." : "" };
   }
 }

@@ -23,6 +23,7 @@ export class Life {
     this.about = bundle.unitNamed(label);
     this.number = bundle.number.get(label);
     this.start = bundle.start;
+    this.sequenceOf = (t) => bundle.sequenceOf(t);
     this.steps = bundle.steps;
     this.reverse = this.about.direction === "reverse";
     this.slots = bundle.header.activations[this.about.direction];
@@ -78,8 +79,7 @@ export class Life {
 
   /** The first step that is read of the sequence of a step, and by how much steps go on. */
   beginning(t) {
-    let s = 0;
-    while (s + 2 < this.start.length && this.start[s + 1] <= t) s += 1;
+    const s = this.sequenceOf(t);
     return { sequence: s, first: this.reverse ? this.start[s + 1] - 1 : this.start[s], by: this.reverse ? -1 : 1 };
   }
 

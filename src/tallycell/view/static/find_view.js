@@ -8,6 +8,7 @@ import { Sheet, saveButton } from "./sheet.js";
 import { StepAxis, drawStepAxis } from "./axes.js";
 import { colours } from "./theme.js";
 import { gistOf } from "./overview.js";
+import { spoken, nameOfStep, contextOf } from "./step_words.js";
 
 const MOST_CELLS = 6; // that are taken at first
 const MOST_PLACES = 40;
@@ -127,7 +128,7 @@ export class FindView {
     if (symbols) {
       const found = sharedSymbols(this.places, symbols.codes, symbols.shown.length);
       if (found.length) {
-        lines.push(`What is read there: ${found.map((one) => `${said(symbols.shown[one.code])} at ${percent(one.share)} of these steps (of all: ${percent(one.chance)})`).join("; ")}.`);
+        lines.push(`What is read there: ${found.map((one) => `${spoken(symbols.shown[one.code])} at ${percent(one.share)} of these steps (of all: ${percent(one.chance)})`).join("; ")}.`);
       }
     }
     const quantities = sharedQuantities(this.places, series);
@@ -193,15 +194,10 @@ export class FindView {
 
   around({ from, to }) {
     const { symbols } = this.known;
-    const [low, high] = this.boundsOf(from);
     if (!symbols) return el("span", { text: `${this.nameOf(from)} to ${this.nameOf(to - 1)}` });
+    const [low, high] = this.boundsOf(from);
     const reach = symbols.letters ? 24 : 6;
-    const most = symbols.letters ? 60 : 14;
-    const between = symbols.letters ? "" : " ";
-    const text = (a, b) => Array.from({ length: Math.max(0, b - a) }, (_, k) => symbols.shown[symbols.codes[a + k]]).join(between);
-    const inside = to - from > most ? `${text(from, from + most / 2)} … ${text(to - most / 2, to)}` : text(from, to);
-    return el("span", { class: "context" }, text(Math.max(low, from - reach), from) + between, el("mark", { text: inside }),
-      between + text(to, Math.min(high, to + reach)));
+    return contextOf(symbols, [from, to], [Math.max(low, from - reach), Math.min(high, to + reach)], { most: symbols.letters ? 60 : 14 });
   }
 
   boundsOf(step) {
@@ -210,9 +206,7 @@ export class FindView {
   }
 
   nameOf(t) {
-    const { times } = this.known;
-    if (times && this.bundle.header.time === "date") return new Date(times[t]).toISOString().slice(0, 10);
-    return `step ${whole(t - this.boundsOf(t)[0])}`;
+    return nameOfStep(this.bundle, this.known.times, t);
   }
 
   see({ from, to }) {
@@ -246,8 +240,4 @@ export class FindView {
     }
     drawStepAxis(sheet, axis, top + height, { first: 0, times: null, isDate: false });
   }
-}
-
-function said(symbol) {
-  return symbol === " " ? "space" : symbol === "⏎" ? "newline" : symbol === "⇥" ? "tab" : `'${symbol}'`;
 }

@@ -7,13 +7,13 @@ import { lifeOfBytes } from "./bundle.js";
 import { Pyramid } from "./pyramid.js";
 import { Sheet, saveButton } from "./sheet.js";
 import { StepAxis, Row, drawRowAxis, drawStepAxis } from "./axes.js";
-import { drawCurve } from "./life_picture.js";
-import { Window, moveBy } from "./zoom.js";
+import { drawCurve, leftOf } from "./life_picture.js";
+import { Window, moveBy, tableOfSeen } from "./zoom.js";
 import { signedBar } from "./chips.js";
 import { colours } from "./theme.js";
 import { gistOf } from "./overview.js";
 
-const GATES = { c: "its cell", f: "its forget gate", i: "its input gate", o: "its output gate", g: "its candidate", h: "what it shows" };
+const HELD = { c: "its cell", f: "its forget gate", i: "its input gate", o: "its output gate", g: "its candidate", h: "what it shows" };
 
 /** The view that holds. */
 export class HoldView {
@@ -28,7 +28,10 @@ export class HoldView {
     this.sheet = new Sheet("The cell held and free, and how far the outputs move", 330, (sheet) => this.draw(sheet));
     this.more = el("div", { class: "two" });
     this.behind = tableBehind("The steps that are seen", () => this.table());
-    this.seen.listeners.add(() => this.sheet.redraw());
+    this.seen.listeners.add(() => {
+      this.sheet.redraw();
+      this.behind.update();
+    });
     moveBy(this.sheet, this.seen, { stepAt: (x) => this.axis?.stepAt(x) ?? 0, hover: (t) => this.say(t), pick: (t) => this.say(t) });
     this.result = el("div", { class: "unit-body", hidden: true }, this.hover, el("div", { class: "picture" }, this.sheet.canvas),
       el("p", { class: "note", text: "Drag to move; click, then wheel or + − to zoom, 0 for all." }),
@@ -59,7 +62,7 @@ export class HoldView {
 
   fillForm() {
     const unit = dropDown("Unit", this.known.order().map((one) => ({ value: one, text: one })), this.label, (value) => show({ unit: value }));
-    this.gate = dropDown("Hold", Object.entries(GATES).map(([value, text]) => ({ value, text: `${text} (${value})` })), this.gate?.lastChild.value ?? "c", () => {});
+    this.gate = dropDown("Hold", Object.entries(HELD).map(([value, text]) => ({ value, text: `${text} (${value})` })), this.gate?.lastChild.value ?? "c", () => {});
     this.value = el("input", { value: this.value?.value ?? "0", size: 6, "aria-label": "At this value, or mean", inputmode: "decimal" });
     const where = dropDown("at", [{ value: "all", text: "all steps" }, ...(this.span ? [{ value: "span", text: `the ${whole(this.span[1] - this.span[0])} steps that are marked` }] : [])],
       this.span ? "span" : "all", (value) => { if (value === "all") show({ mark: null }); });
@@ -112,7 +115,7 @@ export class HoldView {
   title() {
     const { unit, gate, value, from, to } = this.wish;
     const where = from === undefined ? "at all steps" : `from step ${whole(from)} to ${whole(to - 1)}`;
-    return `Unit ${unit}: ${GATES[gate]} held at ${value === "mean" ? "its mean" : digits(value)} ${where}.`;
+    return `Unit ${unit}: ${HELD[gate]} held at ${value === "mean" ? "its mean" : digits(value)} ${where}.`;
   }
 
   fillMore() {
@@ -130,7 +133,7 @@ export class HoldView {
   draw(sheet) {
     if (!this.curves) return;
     const { cell, leak, ink, soft, wash } = colours();
-    const left = sheet.width < 560 ? 42 : 108;
+    const left = leftOf(sheet.width);
     this.axis = new StepAxis(left, sheet.width - 10, this.seen);
     const { axis } = this;
     if (this.wish.from !== undefined) {
@@ -162,12 +165,7 @@ export class HoldView {
   }
 
   table() {
-    const rows = [];
-    const end = Math.min(this.seen.to, this.seen.from + 300);
-    for (let t = this.seen.from; this.held && t < end; t += 1) {
-      rows.push([t, digits(this.free.c[t]), digits(this.held.c[t]), this.curves.values ? digits(this.curves.values[t]) : "–"]);
-    }
-    return { heads: ["step", "cell, free", "cell, held", "outputs move by"], rows,
-      note: end < this.seen.to ? `The first 300 of ${whole(this.seen.size)} steps; zoom to see others.` : "" };
+    return tableOfSeen(this.seen, ["step", "cell, free", "cell, held", "outputs move by"], (t) => [
+      t, digits(this.free.c[t]), digits(this.held.c[t]), this.curves.values ? digits(this.curves.values[t]) : "–"]);
   }
 }

@@ -229,7 +229,7 @@ export class LessonView {
   }
 
   open(k) {
-    show({ screen: k + 1 === 1 ? null : k + 1 }, { push: true });
+    show({ screen: k ? k + 1 : null }, { push: true });
     this.heading.focus();
     scrollTo(0, 0);
   }

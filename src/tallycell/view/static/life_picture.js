@@ -24,6 +24,11 @@ export function heightOf(rows, width) {
   return rows.reduce((sum, row) => sum + ROW_HEIGHTS[row.kind] + gap, 0);
 }
 
+/** Where steps begin: right of the names of rows and their ticks, or of the ticks alone where there is little room. */
+export function leftOf(width) {
+  return width < LITTLE_ROOM ? 42 : 108;
+}
+
 function gapOf(width) {
   return width < LITTLE_ROOM ? GAPS.above : GAPS.beside;
 }

@@ -1,7 +1,7 @@
 // A machine as a state diagram with the step that was taken, and its counters beside the cells of the LSTM.
 import { Row, drawRowAxis } from "./axes.js";
 import { colours } from "./theme.js";
-import { seenSteps, brief } from "./run_picture.js";
+import { seenSteps, drawLabels, nameRow, drawLevels } from "./run_picture.js";
 
 const CELL_ROW = 68;
 
@@ -96,43 +96,18 @@ export function rowsHeight(count) {
 /**
  * Draw cells step by step, each with the counter that it holds.
  * @param {import("./sheet.js").Sheet} sheet
- * @param {{labels: string[], rows: {text: string, note: string, cell: number[]|null, counter: (number|null)[]|null}[], at: number}} run
- *   cell and counter after each symbol
+ * @param {{heading: string, labels: string[], rows: {name: string, does: string, cell: number[]|null, counted: (number|null)[]|null}[], at: number}} run
+ *   cell and what is counted after each symbol
  */
-export function drawRows(sheet, { labels, rows, at }) {
+export function drawRows(sheet, { heading, labels, rows, at }) {
   const seen = seenSteps(sheet, labels.length, at - 1);
-  const { ink, soft, wash } = colours();
-  if (at > seen.from) sheet.bar(seen.x(at - 1), 0, seen.per, sheet.height, wash);
-  for (let t = seen.from; t < seen.to; t += 1) {
-    sheet.write(labels[t], seen.x(t) + seen.per / 2, 14, { size: 14, align: "center", fixed: true, most: seen.per - 2, weight: t === at - 1 ? 700 : 400, colour: t < at ? ink : soft });
-  }
-  if (seen.left > 100) sheet.write("reads", seen.left - 42, 14, { size: 12, align: "right", colour: soft });
-  rows.forEach((row, k) => drawCellRow(sheet, seen, 34 + k * CELL_ROW, row, at));
-}
-
-function drawCellRow(sheet, seen, top, { text, note, cell, counter }, at) {
-  const colour = colours();
-  const end = Math.min(at, seen.to);
-  const values = [...(cell ?? []).slice(0, end), ...(counter ?? []).slice(0, end)].filter((one) => one !== null);
-  const [low, high] = [Math.min(0, ...values), Math.max(1, ...values)];
-  const row = new Row(top + 8, CELL_ROW - 20, low - 0.04 * (high - low), high + 0.2 * (high - low));
-  const middle = row.top + row.height / 2;
-  if (seen.left < 100) sheet.write(text, 0, middle, { size: 11, weight: 600, colour: colour.ink, most: seen.left - 18 });
-  else sheet.write(text, seen.left - 42, middle - (note ? 8 : 0), { size: 12.5, weight: 600, align: "right", colour: colour.ink, most: seen.left - 44 });
-  if (note && seen.left > 100) sheet.write(note, seen.left - 42, row.top + row.height / 2 + 8, { size: 11, align: "right", colour: colour.soft, most: seen.left - 44 });
-  drawRowAxis(sheet, row, seen.left, seen.right, 1);
-  const steps = (series, ink, width, dash) => {
-    for (let t = seen.from; t < end; t += 1) {
-      if (series[t] === null) continue;
-      const y = row.y(series[t]);
-      sheet.line(seen.x(t), y, seen.x(t) + seen.per, y, ink, width, dash);
-      if (t > seen.from && series[t - 1] !== null) sheet.line(seen.x(t), row.y(series[t - 1]), seen.x(t), y, ink, width / 2, dash);
-    }
-  };
-  if (cell) steps(cell, colour.cell, 4, []);
-  if (counter) steps(counter, colour.tally, 2, [5, 4]);
-  for (let t = seen.from; t < end; t += 1) {
-    const value = cell ? cell[t] : counter[t];
-    if (value !== null) sheet.write(brief(value), seen.x(t) + seen.per / 2, row.y(value) - 10, { size: 11, align: "center", most: seen.per });
-  }
+  drawLabels(sheet, seen, { heading, labels }, at - 1, { size: 14, fixed: true });
+  rows.forEach((of, k) => {
+    const values = [...(of.cell ?? []).slice(0, at), ...(of.counted ?? []).slice(0, at)].filter((one) => one !== null);
+    const [low, high] = [Math.min(0, ...values), Math.max(1, ...values)];
+    const row = new Row(42 + k * CELL_ROW, CELL_ROW - 20, low - 0.04 * (high - low), high + 0.2 * (high - low));
+    nameRow(sheet, seen, row, of);
+    drawRowAxis(sheet, row, seen.left, seen.right, 1);
+    drawLevels(sheet, seen, row, of, at);
+  });
 }

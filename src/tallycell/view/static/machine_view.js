@@ -50,7 +50,8 @@ export class MachineView {
       else drawDiagram(sheet, this.about, this.walked[this.at]);
     });
     this.edges = el("pre", { class: "edges" });
-    this.sheet = new Sheet("Counters of the machine and cells of the LSTM, step by step", 200, (sheet) => drawRows(sheet, this.rowsNow()));
+    this.sheet = new Sheet("Counters of the machine and cells of the LSTM, step by step", 200, (sheet) => drawRows(sheet,
+      { heading: "reads", labels: this.codes.map((k) => this.about.shown[k]), rows: this.rows(), at: this.at }));
     this.note = el("p", { class: "note" });
     this.behind = tableBehind("Counters and cells after each symbol", () => this.table());
     const group = (text, box) => el("div", { class: "field-row" }, el("span", { class: "label", text }), box);
@@ -152,9 +153,9 @@ export class MachineView {
     const counter = (j) => this.walked.slice(1).map((now) => (now.failed ? null : now.counters[j]));
     const cell = (u) => this.cells.slice(1).map((now) => now.c[u]);
     const units = Array.from({ length: Math.min(about.network.units, MOST_ROWS) }, (_, u) => u);
-    const held = holders.flatMap((u, j) => (u < 0 ? [] : [{ text: `cell ${u}`, note: `counter ${about.counters[j]}`, cell: cell(u), counter: counter(j) }]));
-    const lone = holders.flatMap((u, j) => (u < 0 ? [{ text: about.counters[j], note: "counter", cell: null, counter: counter(j) }] : []));
-    const others = units.filter((u) => !holders.includes(u) && !this.isStill(u)).map((u) => ({ text: `cell ${u}`, note: "control", cell: cell(u), counter: null }));
+    const held = holders.flatMap((u, j) => (u < 0 ? [] : [{ name: `cell ${u}`, does: `counter ${about.counters[j]}`, cell: cell(u), counted: counter(j) }]));
+    const lone = holders.flatMap((u, j) => (u < 0 ? [{ name: about.counters[j], does: "counter", cell: null, counted: counter(j) }] : []));
+    const others = units.filter((u) => !holders.includes(u) && !this.isStill(u)).map((u) => ({ name: `cell ${u}`, does: "control", cell: cell(u), counted: null }));
     return [...held, ...lone, ...others];
   }
 
@@ -163,14 +164,10 @@ export class MachineView {
     return this.codes.length > 0 && this.cells.every((now) => Math.abs(now.c[u]) < 0.005);
   }
 
-  rowsNow() {
-    return { labels: this.codes.map((k) => this.about.shown[k]), rows: this.rows(), at: this.at };
-  }
-
   table() {
     const rows = this.rows();
-    return { heads: ["after", "reads", "state", ...rows.flatMap((row) => [...(row.cell ? [row.text] : []), ...(row.counter ? [row.cell ? row.note : row.text] : [])])],
+    return { heads: ["after", "reads", "state", ...rows.flatMap((row) => [...(row.cell ? [row.name] : []), ...(row.counted ? [row.cell ? row.does : row.name] : [])])],
       rows: this.codes.map((k, t) => [t + 1, this.about.shown[k], this.walked[t + 1].failed ? "fail" : this.about.states[this.walked[t + 1].state],
-        ...rows.flatMap((row) => [...(row.cell ? [digits(row.cell[t])] : []), ...(row.counter ? [digits(row.counter[t])] : [])])]) };
+        ...rows.flatMap((row) => [...(row.cell ? [digits(row.cell[t])] : []), ...(row.counted ? [digits(row.counted[t])] : [])])]) };
   }
 }

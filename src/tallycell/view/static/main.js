@@ -85,6 +85,7 @@ function overviewOf(bundle, known) {
   const box = el("div", { class: "view" }, networkHead(bundle), remarksOf(bundle.header), place, table.box, kept);
   let carpet = null;
   return { box, arrive: async () => {
+    table.arrive();
     if (!carpet) {
       carpet = new Carpet(bundle, await known);
       fill(place, carpet.box);

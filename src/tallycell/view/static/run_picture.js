@@ -29,6 +29,55 @@ export function seenSteps(sheet, count, at, widest = 84) {
 }
 
 /**
+ * Write what is read, or done, above the steps, and what that is; and mark a step.
+ * @param {import("./sheet.js").Sheet} sheet
+ * @param {ReturnType<typeof seenSteps>} seen
+ * @param {{heading: string, labels: string[]}} run
+ * @param {number} at the step that is marked; -1 for none
+ * @param {{size: number, fixed?: boolean}} how it is written
+ */
+export function drawLabels(sheet, seen, { heading, labels }, at, how) {
+  const { ink, soft, wash } = colours();
+  if (at >= seen.from) sheet.bar(seen.x(at), 0, seen.per, sheet.height, wash);
+  for (let t = seen.from; t < seen.to; t += 1) {
+    sheet.write(labels[t], seen.x(t) + seen.per / 2, 14, { ...how, align: "center", most: seen.per - 2,
+      weight: t === at ? 700 : 400, colour: t <= at ? ink : soft });
+  }
+  if (seen.left > NARROW) sheet.write(heading, seen.left - 42, 14, { size: 12, align: "right", colour: soft });
+}
+
+/** Name a row at its left: with what it does below, or briefly where there is little room. */
+export function nameRow(sheet, seen, row, { name, does, short = name }) {
+  const { ink, soft } = colours();
+  const middle = row.top + row.height / 2;
+  if (seen.left < NARROW) {
+    sheet.write(short, 0, middle, { size: 12, weight: 650, colour: ink, most: seen.left - 18 });
+    return;
+  }
+  const how = { align: "right", most: seen.left - 44 };
+  sheet.write(name, seen.left - 42, middle - (does ? 8 : 0), { ...how, size: 12.5, weight: 600, colour: ink });
+  if (does) sheet.write(does, seen.left - 42, middle + 8, { ...how, size: 11, colour: soft });
+}
+
+/** Draw what a cell holds and what is counted beside it, level after level, up to before a step. */
+export function drawLevels(sheet, seen, row, { cell, counted }, end) {
+  const { cell: blue, tally } = colours();
+  const isThere = (value) => value !== null && Number.isFinite(row.y(value));
+  for (const [values, colour, width, dash] of [[cell, blue, 4, []], [counted, tally, 2, [5, 4]]]) {
+    for (let t = seen.from; values && t < Math.min(end, seen.to); t += 1) {
+      if (!isThere(values[t])) continue;
+      const y = row.y(values[t]);
+      sheet.line(seen.x(t), y, seen.x(t) + seen.per, y, colour, width, dash);
+      if (t > seen.from && isThere(values[t - 1])) sheet.line(seen.x(t), row.y(values[t - 1]), seen.x(t), y, colour, width / 2, dash);
+    }
+  }
+  for (let t = seen.from; t < Math.min(end, seen.to); t += 1) {
+    const value = (cell ?? counted)[t];
+    if (isThere(value)) sheet.write(brief(value), seen.x(t) + seen.per / 2, row.y(value) - 11, { size: 11, align: "center", most: seen.per, weight: t === end - 1 ? 700 : 400 });
+  }
+}
+
+/**
  * Draw a run up to a step.
  * @param {import("./sheet.js").Sheet} sheet
  * @param {{heading: string, labels: string[], f: number[], i: number[], g: number[], o: number[], c: number[], shown: number[], tally: number[]|null}} run
@@ -36,93 +85,55 @@ export function seenSteps(sheet, count, at, widest = 84) {
  */
 export function drawRun(sheet, run, at) {
   const seen = seenSteps(sheet, run.labels.length, at);
-  const { ink, soft, wash, accent } = colours();
-  if (at >= seen.from) sheet.bar(seen.x(at), 0, seen.per, sheet.height, wash);
-  for (let t = seen.from; t < seen.to; t += 1) {
-    sheet.write(run.labels[t], seen.x(t) + seen.per / 2, 14, { size: 12, align: "center", most: seen.per - 2,
-      weight: t === at ? 700 : 400, colour: t <= at ? ink : soft });
-  }
-  if (seen.left > NARROW) sheet.write(run.heading, seen.left - 42, 14, { size: 12, align: "right", colour: soft });
+  const { accent, dark, up, down } = colours();
+  drawLabels(sheet, seen, run, at, { size: 12 });
+  const bySign = (value) => (value < 0 ? down : up);
   let top = 30;
-  for (const [name, full, does] of GATE_ROWS) {
-    drawGate(sheet, seen, top, run[name], at, { name, full, does });
+  for (const [letter, name, does] of GATE_ROWS) {
+    const row = rowOf(top, GATE_HEIGHT, run[letter], seen, at, letter === "g" ? [-1, 1] : [0, 1]);
+    nameRow(sheet, seen, row, { name, does, short: letter });
+    drawBars(sheet, seen, row, run[letter], at, letter === "g" ? bySign : () => dark);
+    writeBetween(sheet, seen, row, run[letter], at);
     top += GATE_HEIGHT + GAP;
   }
   drawHeld(sheet, seen, top + 18, run, at);
-  drawShown(sheet, seen, top + 18 + CELL_HEIGHT + 26, run, at);
+  const shown = rowOf(top + 18 + CELL_HEIGHT + 26, SHOWN_HEIGHT, run.shown, seen, at, [-1, 1]);
+  nameRow(sheet, seen, shown, { name: "shown", does: "what others see", short: "h" });
+  drawBars(sheet, seen, shown, run.shown, at, bySign);
   if (at >= seen.from) sheet.line(seen.x(at), sheet.height - 1, seen.x(at) + seen.per, sheet.height - 1, accent, 2);
 }
 
-function rangeOf(values, seen, at, least) {
+/** A row with room for the values that are seen, and at least from one number to another. */
+function rowOf(top, height, values, seen, at, [low, high]) {
   const there = values.slice(seen.from, at + 1).filter(Number.isFinite);
-  return [Math.min(least[0], ...there), Math.max(least[1], ...there)];
+  return new Row(top, height, Math.min(low, ...there), Math.max(high, ...there));
 }
 
-function rowName(sheet, seen, row, letter, full, does) {
-  const { ink, soft } = colours();
-  const middle = row.top + row.height / 2;
-  if (seen.left < NARROW) {
-    sheet.write(letter, 2, middle, { size: 13, weight: 650, colour: ink });
-    return;
-  }
-  sheet.write(full, seen.left - 42, middle - 7, { size: 12.5, weight: 600, align: "right", colour: ink });
-  sheet.write(does, seen.left - 42, middle + 8, { size: 11, align: "right", colour: soft });
-}
-
-function drawGate(sheet, seen, top, values, at, { name, full, does }) {
-  const { dark, line, up, down, soft } = colours();
-  const [low, high] = rangeOf(values, seen, at, name === "g" ? [-1, 1] : [0, 1]);
-  const row = new Row(top, GATE_HEIGHT, low, high);
-  rowName(sheet, seen, row, name, full, does);
+function drawBars(sheet, seen, row, values, at, colourOf) {
+  const { line, soft } = colours();
   sheet.line(seen.left, row.y(0) + 0.5, seen.right, row.y(0) + 0.5, line);
-  for (const tick of [high, low]) sheet.write(digits(tick, 2), seen.left - 8, row.y(tick), { size: 10, align: "right", colour: soft });
+  for (const tick of [row.high, row.low]) sheet.write(digits(tick, 2), seen.left - 8, row.y(tick), { size: 10, align: "right", colour: soft });
   for (let t = seen.from; t <= Math.min(at, seen.to - 1); t += 1) {
-    const colour = name !== "g" ? dark : values[t] < 0 ? down : up;
-    const wide = Math.max(seen.per - 8, 3);
-    const y = Math.min(row.y(values[t]), row.y(0));
-    sheet.bar(seen.x(t) + 4, y, wide, Math.max(Math.abs(row.y(values[t]) - row.y(0)), 1.5), colour);
+    const height = Math.max(Math.abs(row.y(values[t]) - row.y(0)), 1.5);
+    if (Number.isFinite(height)) sheet.bar(seen.x(t) + 4, Math.min(row.y(values[t]), row.y(0)), Math.max(seen.per - 8, 3), height, colourOf(values[t]));
+  }
+}
+
+/** Write the values of gates that are neither open nor closed. */
+function writeBetween(sheet, seen, row, values, at) {
+  for (let t = seen.from; seen.per > 30 && t <= Math.min(at, seen.to - 1); t += 1) {
     const size = Math.abs(values[t]);
-    if (size > 0.02 && size < 0.98 && seen.per > 30) {
-      sheet.write(digits(values[t], 2), seen.x(t) + seen.per / 2, row.top - 5, { size: 9.5, align: "center", colour: soft });
-    }
+    if (size > 0.02 && size < 0.98) sheet.write(digits(values[t], 2), seen.x(t) + seen.per / 2, row.top - 5, { size: 9.5, align: "center", colour: colours().soft });
   }
 }
 
 function drawHeld(sheet, seen, top, run, at) {
-  const { cell, tally, ink } = colours();
-  const both = run.tally ? [...run.c.slice(0, at + 1), ...run.tally.slice(0, at + 1)] : run.c.slice(0, at + 1);
-  const [low, high] = rangeOf(both, { from: 0 }, both.length - 1, [0, 1]);
+  const both = [...run.c.slice(0, at + 1), ...(run.tally ?? []).slice(0, at + 1)].filter(Number.isFinite);
+  const [low, high] = [Math.min(0, ...both), Math.max(1, ...both)];
   const row = new Row(top, CELL_HEIGHT, low - 0.06 * (high - low), high + 0.12 * (high - low));
-  rowName(sheet, { left: seen.left }, row, "c", "cell", "what it holds");
+  nameRow(sheet, seen, row, { name: "cell", does: "what it holds", short: "c" });
   drawRowAxis(sheet, row, seen.left, seen.right, 4);
-  const steps = (values, colour, width, dash) => {
-    for (let t = seen.from; t <= Math.min(at, seen.to - 1); t += 1) {
-      const y = row.y(values[t]);
-      if (!Number.isFinite(y)) continue;
-      sheet.line(seen.x(t), y, seen.x(t) + seen.per, y, colour, width, dash);
-      if (t > seen.from && Number.isFinite(row.y(values[t - 1]))) sheet.line(seen.x(t), row.y(values[t - 1]), seen.x(t), y, colour, width / 2, dash);
-    }
-  };
-  steps(run.c, cell, 4, []);
-  if (run.tally) steps(run.tally, tally, 2, [5, 4]);
-  for (let t = seen.from; t <= Math.min(at, seen.to - 1); t += 1) {
-    const y = row.y(run.c[t]);
-    if (Number.isFinite(y)) sheet.write(brief(run.c[t]), seen.x(t) + seen.per / 2, Math.max(y - 11, row.top + 4), { size: 11, align: "center", most: seen.per, weight: t === at ? 700 : 400, colour: ink });
-  }
-}
-
-function drawShown(sheet, seen, top, run, at) {
-  const { up, down, line, soft } = colours();
-  const [low, high] = rangeOf(run.shown, seen, at, [-1, 1]);
-  const row = new Row(top, SHOWN_HEIGHT, low, high);
-  rowName(sheet, seen, row, "h", "shown", "what others see");
-  sheet.line(seen.left, row.y(0) + 0.5, seen.right, row.y(0) + 0.5, line);
-  for (const tick of [high, low]) sheet.write(digits(tick, 2), seen.left - 8, row.y(tick), { size: 10, align: "right", colour: soft });
-  for (let t = seen.from; t <= Math.min(at, seen.to - 1); t += 1) {
-    const value = run.shown[t];
-    if (!Number.isFinite(value)) continue;
-    sheet.bar(seen.x(t) + 4, Math.min(row.y(value), row.y(0)), Math.max(seen.per - 8, 3), Math.max(Math.abs(row.y(value) - row.y(0)), 1.5), value < 0 ? down : up);
-  }
+  drawLevels(sheet, seen, row, { cell: run.c, counted: run.tally }, at + 1);
 }
 
 /** The rows of a run as a table. */

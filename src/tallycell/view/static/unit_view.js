@@ -1,17 +1,18 @@
 // One unit: its sentence and evidence, the text that it read, its life, and the ledger of a step.
 import { el, fill, button, announce, tableBehind, dropDown } from "./dom.js";
-import { digits, whole, signed, dateText } from "./numbers.js";
+import { digits, whole, signed } from "./numbers.js";
 import { shownState, show, spanOf } from "./state.js";
 import { Life, FORGETS, WRITES, EXPOSES } from "./cell.js";
 import { Pyramid } from "./pyramid.js";
 import { Sheet, saveButton } from "./sheet.js";
 import { StepAxis, Row } from "./axes.js";
-import { Window, moveBy } from "./zoom.js";
-import { rowsOf, heightOf, drawLife, drawCurve, roomBelow, LITTLE_ROOM } from "./life_picture.js";
+import { Window, moveBy, tableOfSeen } from "./zoom.js";
+import { rowsOf, heightOf, drawLife, drawCurve, roomBelow, leftOf, LITTLE_ROOM } from "./life_picture.js";
 import { TextView, eventAt } from "./text_view.js";
 import { LedgerView, ledgerFor, headOf } from "./ledger_view.js";
 import { colours } from "./theme.js";
 import { fillHead, fillEvidence } from "./unit_words.js";
+import { spoken, nameOfStep, contextOf } from "./step_words.js";
 
 const LIVELY_STEPS = { letters: 140, words: 60, none: 730 };
 const IDLE = 150; // milliseconds after which the address says what is seen
@@ -211,7 +212,7 @@ export class UnitView {
 
   // ---- drawing ------------------------------------------------------------------------------------------------------
 
-  get left() { return this.sheet.width < LITTLE_ROOM ? 42 : 108; }
+  get left() { return leftOf(this.sheet.width); }
 
   get right() { return this.followed ? 46 : 10; }
 
@@ -294,25 +295,17 @@ export class UnitView {
   // ---- words --------------------------------------------------------------------------------------------------------
 
   nameOf(t) {
-    const step = t - this.bundle.start[this.bundle.sequenceOf(t)];
     const { symbols, times } = this.known;
-    if (symbols) return `step ${whole(step)}, ${spoken(symbols.shown[symbols.codes[t]])}`;
-    if (times && this.bundle.header.time === "date") return dateText(times[t]);
-    if (times) return `step ${whole(step)} (${digits(times[t], 5)} ${this.bundle.header.time})`;
-    return `step ${whole(step)}`;
+    const name = nameOfStep(this.bundle, times, t);
+    return symbols ? `${name}, ${spoken(symbols.shown[symbols.codes[t]])}` : name;
   }
 
   around(t) {
     const { symbols, series } = this.known;
     if (symbols) {
       const sides = symbols.letters ? [18, 6] : [4, 2];
-      const [low, high] = [Math.max(this.seen.low, t - sides[0]), Math.min(this.seen.high, t + sides[1] + 1)];
-      const said = (from, to) => Array.from({ length: Math.max(0, to - from) }, (_, k) => symbols.shown[symbols.codes[from + k]])
-        .join(symbols.letters ? "" : " ");
-      const between = symbols.letters ? "" : " ";
-      const before = (said(low, t) + between).padStart(symbols.letters ? sides[0] : 0); // so that marks stand below each other
-      return el("span", { class: "context" }, before, el("mark", { text: said(t, t + 1) }),
-        between + said(t + 1, high));
+      const around = [Math.max(this.seen.low, t - sides[0]), Math.min(this.seen.high, t + sides[1] + 1)];
+      return contextOf(symbols, [t, t + 1], around, { width: symbols.letters ? sides[0] : 0 });
     }
     return series.slice(0, 3).map((one) => `${one.name} ${digits(one.raw[t])}`).join(" · ");
   }
@@ -363,16 +356,10 @@ export class UnitView {
   }
 
   tableOfSteps() {
-    const { life, seen } = this;
-    const end = Math.min(seen.to, seen.from + 300);
-    const rows = [];
-    for (let t = seen.from; t < end; t += 1) {
-      rows.push([this.nameOf(t), digits(life.f[t]), FORGETS[life.events.forget[t]], signed(life.write[t]),
-        WRITES[life.events.write[t]], digits(life.c[t]), life.tally ? digits(life.tally[t]) : "–",
-        life.o ? digits(life.shown[t]) : "–"]);
-    }
-    return { heads: ["step", "f", "forgets", "writes", "event", "cell", "tally", "shows"], rows,
-      note: end < seen.to ? `The first 300 of ${whole(seen.size)} steps; zoom to see others.` : "" };
+    const { life } = this;
+    return tableOfSeen(this.seen, ["step", "f", "forgets", "writes", "event", "cell", "tally", "shows"], (t) => [
+      this.nameOf(t), digits(life.f[t]), FORGETS[life.events.forget[t]], signed(life.write[t]), WRITES[life.events.write[t]],
+      digits(life.c[t]), life.tally ? digits(life.tally[t]) : "–", life.o ? digits(life.shown[t]) : "–"]);
   }
 }
 
@@ -390,8 +377,4 @@ function laidOver(values, c, correlation) {
   }
   const slope = ofC > 0 ? Math.sqrt(of / ofC) * Math.sign(correlation) : 0;
   return slope ? { slope, offset: mean - slope * meanC } : { slope: 1, offset: 0 };
-}
-
-function spoken(symbol) {
-  return symbol === " " ? "space" : symbol === "⏎" ? "newline" : symbol === "⇥" ? "tab" : `'${symbol}'`;
 }

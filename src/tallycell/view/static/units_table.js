@@ -2,7 +2,7 @@
 import { el, fill, button, dropDown, announce } from "./dom.js";
 import { whole, digits, counted } from "./numbers.js";
 import { shareBar, roleChip } from "./chips.js";
-import { shownState, show, onShown } from "./state.js";
+import { shownState, show } from "./state.js";
 import { saveTableButton } from "./sheet.js";
 
 const AT_FIRST = 40; // rows
@@ -67,9 +67,14 @@ export class UnitsTable {
     this.box = el("section", { class: "units", id: "units", "aria-label": "Units" },
       el("h2", { text: "Every unit in a sentence" }),
       el("div", { class: "controls" }, this.search, this.role, this.sort, save), this.count, this.rows);
-    onShown((now, before) => {
-      if (["q", "role", "sort", "unit"].some((name) => now[name] !== before[name])) this.draw();
-    });
+  }
+
+  /** Show the units that the address asks for. */
+  arrive() {
+    const { q, role, sort, unit } = shownState();
+    const key = JSON.stringify([q, role, sort, unit]);
+    if (key === this.key) return;
+    this.key = key;
     this.draw();
   }
 

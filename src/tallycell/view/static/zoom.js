@@ -1,6 +1,8 @@
 // Which steps are seen: wheel, keys, drag and fingers move the window; a drag marks a span, a click a step.
+import { whole } from "./numbers.js";
 
 const NARROWEST = 12; // steps
+const MOST_IN_TABLE = 300;
 
 /** A window over some steps. */
 export class Window {
@@ -53,6 +55,13 @@ export class Window {
   include(step) {
     if (step < this.from || step >= this.to) this.see(step - this.size / 2, step + this.size / 2);
   }
+}
+
+/** The first steps that are seen, as a table behind a picture. */
+export function tableOfSeen(seen, heads, rowOf) {
+  const count = Math.min(seen.size, MOST_IN_TABLE);
+  return { heads, rows: Array.from({ length: count }, (_, k) => rowOf(seen.from + k)),
+    note: count < seen.size ? `The first ${count} of ${whole(seen.size)} steps; zoom to see others.` : "" };
 }
 
 /**
