@@ -171,7 +171,7 @@ def make_recogniser(path: Path, names: Names) -> None:
 def open_recogniser(path: Path) -> Printed:
     """Read a machine from it, and compare the two."""
     machine = path.with_name("machine.json")
-    program = printed_by("extract", path, "--output", machine)
+    program = printed_by("extract", path, "--output", machine, "--anyway")
     compared = ("check", machine, path, "--length", "3", "--samples", "5", "--longest", "20")
     return Printed(
         pages=[printed_by("inspect", path), printed_by(*compared)],
@@ -208,17 +208,18 @@ def make_machine_in_json(path: Path, names: Names) -> None:
 def open_machine(path: Path) -> Printed:
     """Read a machine, write it in each form, and run it."""
     from tallycell.cli import machine_runs
-    from tallycell.cli.machine_files import GivenString, open_machine
+    from tallycell.cli.machine_files import GivenString
+    from tallycell.machine.notation.file import read_machine
     from tallycell.machine.notation.interchange import to_dot, to_json
     from tallycell.machine.notation.text import format_machine
     from tallycell.machine.running.export import to_c, to_python
 
-    machine = open_machine(str(path))
+    machine, remarks = read_machine(path)
     first = machine.alphabet[0]
     strings = [GivenString("".join(symbols), symbols) for symbols in ([], [first], [first, machine.alphabet[-1]] * 3)]
     last = machine_runs.run_strings(machine, strings, lambda *_: None)
     return Printed(
-        pages=[machine_runs.to_text(machine, strings, last), *machine_runs.steps_to_text(machine, strings)],
+        pages=[machine_runs.to_text(machine, strings, last), *machine_runs.steps_to_text(machine, strings), *remarks],
         listings=[format_machine(machine), to_dot(machine), to_c(machine), to_python(machine)],
         data=[to_json(machine), machine_runs.to_json(machine, strings, last, steps=True)],
     )

@@ -288,4 +288,4 @@ def test_what_cannot_be_read_in_pieces_is_read_at_once(monkeypatch):
     assert not blocks.reads_in_blocks(model, replace(given, quantities=gaps))
     assert not blocks.reads_in_blocks(model, replace(given, reverse=True))
     assert not blocks.reads_in_blocks(model, replace(given, x=x[:100], quantities={}))
-    assert not blocks.reads_in_blocks(model, replace(given, x=np.stack([x, x], axis=1), quantities={}))
+    assert not blocks.reads_in_blocks(model, replace(given, x=x[:, np.newaxis], quantities={}))

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ class Subject:
         """The LSTM that reads."""
         return self.model.lstm if self.given.lstm is None else self.model[self.given.lstm]
 
-    @property
+    @cached_property
     def in_blocks(self) -> bool:
         """Whether the input is long, and can be read block by block."""
         from tallycell.reading.blocks import reads_in_blocks
@@ -69,8 +70,12 @@ class Subject:
         InputError
             If this process may not use so many.
         """
-        count = bytes_in_blocks if in_blocks else bytes_to_read
-        return self._require("reading", count(self.parameters, self._steps, self.given.x.shape[-1]))
+        sizes = self.parameters, self._steps, self.given.x.shape[-1]
+        if not in_blocks:
+            return self._require("reading", bytes_to_read(*sizes))
+        from tallycell.reading.blocks import steps_at_once
+
+        return self._require("reading", bytes_in_blocks(*sizes, steps_at_once(self.parameters, self.given)))
 
     def bytes_to_store(self) -> int:
         """Bytes of memory that recording into a store takes.

@@ -8,7 +8,6 @@ fact: ``python -m benchmarks memory`` prints both. What is said is never less th
 from tallycell.kernels.cpu.threads import number_of_threads
 from tallycell.names import SEQUENCE, TIME
 from tallycell.parameters import LSTMParameters
-from tallycell.reading.blocks import LONGEST_AT_ONCE
 from tallycell.reading.lanes import AT_ONCE, in_double
 from tallycell.reading.nothing_learned import MOST_UNITS
 from tallycell.trace.store import fit_in_chunk
@@ -74,9 +73,9 @@ def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     )
 
 
-def bytes_in_blocks(parameters: LSTMParameters, steps: int, features: int) -> int:
-    """Bytes that reading takes block by block: what the first pass looks at, and the input, which is all there."""
-    at_once = min(steps, LONGEST_AT_ONCE)
+def bytes_in_blocks(parameters: LSTMParameters, steps: int, features: int, at_once: int) -> int:
+    """Bytes that reading takes block by block: what is looked at together, and the input, which is all there."""
+    at_once = min(steps, at_once)
     return (
         bytes_to_read(parameters, at_once, features) + 2 * steps * features * parameters.dtype.itemsize + steps * STEP
     )

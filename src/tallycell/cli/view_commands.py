@@ -166,14 +166,14 @@ def write_html(
 
 def shortened(subject: Subject) -> Subject:
     """Give a subject whose input is no longer than what is read as a whole; a note says what was left out."""
-    from tallycell.effect.purposes import first_steps
     from tallycell.reading.blocks import LONGEST_AT_ONCE
+    from tallycell.reading.parts import first_steps, lengths_of
 
     if not subject.in_blocks:
         return subject
-    every = len(subject.given.x)
-    note = f"this page shows the first {LONGEST_AT_ONCE:,} of {every:,} steps"
     given = first_steps(subject.given, LONGEST_AT_ONCE)
+    shown_steps, every = (int(lengths_of(one).sum()) for one in (given, subject.given))
+    note = f"this page shows the first {shown_steps:,} of {every:,} steps"
     return replace(subject, given=replace(given, notes=(*given.notes, note)))
 
 

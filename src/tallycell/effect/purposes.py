@@ -16,6 +16,7 @@ from tallycell.effect.stretches import Sampling
 from tallycell.errors import InputError
 from tallycell.input import Input
 from tallycell.reading.page import table_of
+from tallycell.reading.parts import first_steps, lengths_of
 from tallycell.reading.reading import Reading, UnitReading
 
 _UNTOLD = ("constant", "unknown")  # roles whose sentence stands as it is
@@ -41,8 +42,8 @@ def measure_purposes(
     model, given, targets, units, sampling
         As for :func:`~tallycell.effect.measuring.measure_effects`.
     most
-        How many steps of a single sequence are looked at, from the first on, so that memory stays bounded; the notes
-        of the effects say so. All steps if None.
+        How many steps are looked at, from the first on (of several sequences whole ones, one at least), so that memory
+        stays bounded; the notes of the effects say so. All steps if None.
 
     Raises
     ------
@@ -54,19 +55,14 @@ def measure_purposes(
     read_readout(model, given.lstm)
     kinds = ("zero",) if units is None else tuple(KINDS)
     measure = partial(measure_effects, model, targets=targets, kinds=kinds, units=units, sampling=sampling)
-    every = len(given.x)
+    every = int(lengths_of(given).sum())
     if most is None or most >= every:
         return measure(given)
-    effects = measure(first_steps(given, most))
-    note = f"Of {every:,} steps the first {most:,} were looked at, so that memory does not grow with the input."
+    first = first_steps(given, most)
+    steps = int(lengths_of(first).sum())
+    effects = measure(first)
+    note = f"Of {every:,} steps the first {steps:,} were looked at, so that memory does not grow with the input."
     return replace(effects, notes=(note, *effects.notes))
-
-
-def first_steps(given: Input, count: int) -> Input:
-    """Give the beginning of an input of one sequence, (time, feature)."""
-    quantities = {str(name): values[:count] for name, values in dict(given.quantities).items()}
-    tokens = None if given.tokens is None else given.tokens[:count]
-    return replace(given, x=given.x[:count], tokens=tokens, quantities=quantities)
 
 
 def with_purposes(reading: Reading, effects: Effects) -> Reading:

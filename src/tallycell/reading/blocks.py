@@ -1,8 +1,9 @@
 """Record and read block by block, so that of a long input no more gates and cells are held than those of a block.
 
-The input itself is held whole, with its tokens and its known quantities. One long sequence is recorded twice, each time
-in pieces that hand their state on to the next: once for what the first pass looks at, stretches spread evenly over both
-halves, and once for the sums over all steps.
+The input itself is held whole, with its tokens and its known quantities. Of many sequences a block is some of them
+(:mod:`tallycell.reading.batches`). One long sequence is recorded twice, each time in pieces that hand their state on to
+the next: once for what the first pass looks at, stretches spread evenly over both halves, and once for the sums over
+all steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,12 +17,14 @@ from tallycell.input import Input
 from tallycell.linear_algebra import on_one_thread
 from tallycell.names import DIRECTION, PROJECTION, SEQUENCE, STEP, TIME
 from tallycell.parameters import LSTMParameters
-from tallycell.reading.alignment import align_quantities, units_of
+from tallycell.reading.alignment import units_of
+from tallycell.reading.batches import read_batches
 from tallycell.reading.cells import MOST_FITTED, spread_stretches
 from tallycell.reading.first_pass import fit_with_pairs
 from tallycell.reading.known import Known
 from tallycell.reading.levels import Levels, stretch_of
 from tallycell.reading.nothing_learned import MOST_STEPS, NothingLearned, read_nothing_learned
+from tallycell.reading.parts import lengths_of, quantities_of
 from tallycell.reading.reading import Reading
 from tallycell.reading.sums import UnitSums, sum_piece
 from tallycell.reading.triggers import read_tokens, symbols_of
@@ -37,25 +40,32 @@ GATES = ("i", "f", "g", "o", "c", "h")
 def reads_in_blocks(parameters: LSTMParameters, given: Input) -> bool:
     """Whether an input is long, and can be read in pieces.
 
-    It can where it is one sequence that is read forwards, without dates, and its known quantities have a value at every
-    step. A network that reads both ways needs the end before the beginning.
+    Several sequences can. One can where it is read forwards, without dates, and its known quantities have a value at
+    every step. A network that reads both ways needs the end before the beginning.
 
     Raises
     ------
     InputError
         If a known quantity does not fit the input.
     """
-    if np.ndim(given.x) != 2 or given.reverse or parameters.bidirectional or len(given.x) <= LONGEST_AT_ONCE:
+    if int(lengths_of(given).sum()) <= LONGEST_AT_ONCE:
+        return False
+    quantities = quantities_of(given).values()
+    if len(given.x.shape) == 3:
+        return given.x.shape[1] > 1
+    if given.reverse or parameters.bidirectional or given.lengths is not None:
         return False
     if isinstance(given.x, xr.DataArray) and TIME in given.x.coords:
         return False
-    return given.lengths is None and all(np.isfinite(values).all() for values in _aligned(given).values())
+    return all(np.isfinite(values).all() for values in quantities)
 
 
-def _aligned(given: Input) -> dict[str, np.ndarray]:
-    """Give each quantity at each step of the only sequence, by its labels, as for a trace of all steps."""
-    labels = xr.Dataset(coords={SEQUENCE: [0], TIME: np.arange(len(given.x))})
-    return align_quantities(given.quantities, labels)
+def steps_at_once(parameters: LSTMParameters, given: Input) -> int:
+    """Count the steps of which gates and cells are held together while an input is read in blocks, padding included."""
+    values = parameters.hidden_size * parameters.num_layers * parameters.num_directions
+    if len(given.x.shape) == 3:
+        return max(LONGEST_AT_ONCE, 4 * BLOCK // values, 2 * len(given.x))
+    return min(len(given.x), LONGEST_AT_ONCE)
 
 
 @on_one_thread()
@@ -77,13 +87,15 @@ def read_in_blocks(
     compare
         Whether to read networks that learned nothing beside it, on the first steps.
     progress
-        Called with the steps done and all steps, twice those of the input.
+        Called with the steps done and all steps; of one sequence twice those of the input.
 
     Returns
     -------
     Reading
-        Networks that learned nothing read the first steps.
+        Networks that learned nothing read the first steps, or some of the sequences.
     """
+    if len(given.x.shape) == 3:
+        return read_batches(model, given, values=BLOCK, look=LONGEST_AT_ONCE, compare=compare, progress=progress)
     pieces = _Pieces(model, given)
     done = 0
 
@@ -137,7 +149,7 @@ class _Pieces:
     @cached_property
     def quantities(self) -> dict[str, np.ndarray]:
         """Known quantities of all steps."""
-        return _aligned(self.given)
+        return quantities_of(self.given)
 
     @cached_property
     def tokens(self) -> list[str] | None:

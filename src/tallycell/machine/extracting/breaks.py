@@ -150,7 +150,7 @@ def _not_rounded(value: float) -> str:
     Examples
     --------
     >>> _not_rounded(0.8321), _not_rounded(0.99988), _not_rounded(-0.9999999), _not_rounded(1.0)
-    ('0.832', '0.99988', '-0.9999999', '1')
+    ('0.832', '0.9999', '-0.9999999', '1')
     """
     digits = next((k for k in range(3, 17) if abs(float(f"{value:.{k}g}")) != 1), 3)
     return f"{value:.{digits}g}" if abs(value) < 1 else f"{value:.3g}"
