@@ -5,9 +5,75 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rows:
+    """Rows of a table by their numbers: what an LSTM reads of a text, without holding a row for every step.
+
+    Wherever an array is wanted it is one; an index gives the array that it would give of one.
+
+    Attributes
+    ----------
+    table
+        One row a symbol.
+    codes
+        The number of the row at each step.
+
+    Examples
+    --------
+    >>> rows = Rows(np.eye(3), np.array([2, 0, 0]))
+    >>> rows
+    Rows(3 x 3, float64)
+    >>> rows[1:].tolist(), np.asarray(rows).shape
+    ([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], (3, 3))
+    """
+
+    table: Float[np.ndarray, "symbol feature"]
+    codes: Int[np.ndarray, " time"]
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self):,} x {self.table.shape[1]}, {self.dtype})"
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the array that this stands for: (time, feature)."""
+        return len(self), self.table.shape[1]
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions that array has."""
+        return 2
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values."""
+        return self.table.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held; the table, which many texts share, is not counted."""
+        return self.codes.nbytes
+
+    def __getitem__(self, key: Any) -> Any:
+        steps, *rest = key if isinstance(key, tuple) else (key,)
+        if steps is Ellipsis or steps is None:
+            return np.asarray(self)[key]
+        here = self.table[self.codes[steps]]
+        return here[(slice(None),) * (here.ndim - 1) + tuple(rest)] if rest else here
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("Rows are copied where they become an array")
+        found: np.ndarray = self.table[self.codes]
+        return found if dtype is None else found.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,8 +86,8 @@ class Input:
     ----------
     x
         What the LSTM reads, (time, feature) or (time, sequence, feature), already scaled, in the order in which the
-        LSTM reads. The coordinates ``time``, ``sequence`` and ``feature`` of a DataArray are its labels: dates or
-        seconds, names.
+        LSTM reads; of a text :class:`Rows`, of which ``np.asarray`` makes an array. The coordinates ``time``,
+        ``sequence`` and ``feature`` of a DataArray are its labels: dates or seconds, names.
     name
         What to call it: the file it came from.
     about
@@ -48,7 +114,7 @@ class Input:
         What was done to it, or is missing, one sentence each: "scaled as in training, by ...".
     """
 
-    x: "np.ndarray | xr.DataArray"
+    x: "np.ndarray | Rows | xr.DataArray"
     name: str
     about: str
     tokens: list[Any] | None = None

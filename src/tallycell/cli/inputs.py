@@ -75,7 +75,8 @@ class Subject:
             return self._require("reading", bytes_to_read(*sizes))
         from tallycell.reading.blocks import steps_at_once
 
-        return self._require("reading", bytes_in_blocks(*sizes, steps_at_once(self.parameters, self.given)))
+        at_once = steps_at_once(self.parameters, self.given)
+        return self._require("reading", bytes_in_blocks(*sizes, at_once, self.given.x.nbytes))
 
     def bytes_to_store(self) -> int:
         """Bytes of memory that recording into a store takes.

@@ -73,12 +73,19 @@ def bytes_to_read(parameters: LSTMParameters, steps: int, features: int) -> int:
     )
 
 
-def bytes_in_blocks(parameters: LSTMParameters, steps: int, features: int, at_once: int) -> int:
-    """Bytes that reading takes block by block: what is looked at together, and the input, which is all there."""
-    at_once = min(steps, at_once)
-    return (
-        bytes_to_read(parameters, at_once, features) + 2 * steps * features * parameters.dtype.itemsize + steps * STEP
-    )
+def bytes_in_blocks(parameters: LSTMParameters, steps: int, features: int, at_once: int, held: int) -> int:
+    """Bytes that reading takes block by block: what is looked at together, and the input, which is all there.
+
+    Parameters
+    ----------
+    parameters, steps, features
+        As :func:`bytes_to_record` takes them.
+    at_once
+        Steps that are held together.
+    held
+        Bytes of the input.
+    """
+    return bytes_to_read(parameters, min(steps, at_once), features) + 2 * held + steps * STEP
 
 
 def _bytes_of_nothing_learned(parameters: LSTMParameters, steps: int) -> int:

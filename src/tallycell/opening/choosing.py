@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.errors import InputError
-from tallycell.input import Input
+from tallycell.input import Input, Rows
 from tallycell.loaders import LoadedModel
 from tallycell.names import TIME
 from tallycell.parameters import LSTMParameters
@@ -115,7 +115,9 @@ def in_order_of(model: LoadedModel, path: str, given: Input) -> Input:
     )
 
 
-def _turned(x: "np.ndarray | xr.DataArray") -> "np.ndarray | xr.DataArray":
+def _turned(x: "np.ndarray | Rows | xr.DataArray") -> "np.ndarray | Rows | xr.DataArray":
+    if isinstance(x, Rows):
+        return Rows(x.table, x.codes[::-1])
     return x[::-1] if isinstance(x, np.ndarray) else x.isel({TIME: slice(None, None, -1)})
 
 

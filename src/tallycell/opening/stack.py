@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tallycell.errors import InputError
+from tallycell.input import Rows
 from tallycell.loaders import LoadedModel, Place
 from tallycell.parameters import LSTMParameters
 from tallycell.wording import quoted
@@ -14,9 +15,7 @@ from tallycell.wording import quoted
 INSTEAD = "give the input of the LSTM as an array (--array)"
 
 
-def run_up_to(
-    loaded: LoadedModel, path: str, x: Float[np.ndarray, "time feature"]
-) -> Float[np.ndarray, "time feature"]:
+def run_up_to(loaded: LoadedModel, path: str, x: Rows) -> Rows | Float[np.ndarray, "time feature"]:
     """Run the layers in front of an LSTM on the input of the first, where they are layers of one stack.
 
     Raises
@@ -31,14 +30,15 @@ def run_up_to(
             f"the embedding gives {x.shape[1]} numbers a symbol, the LSTM at {quoted(paths[0])} reads "
             f"{first.input_size}; something stands between, so {INSTEAD}"
         )
+    read: Rows | np.ndarray = x
     for before, after in pairwise(paths[: paths.index(path) + 1]):
         if reason := _why_not_chained(loaded, before, after):
             raise InputError(
                 f"what the LSTM at {quoted(after)} reads is not known to be the output of the one at {quoted(before)} "
                 f"({reason}); {INSTEAD}"
             )
-        x = _output(loaded[before], loaded.places[before], x)
-    return x
+        read = _output(loaded[before], loaded.places[before], np.asarray(read))
+    return read
 
 
 def _why_not_chained(loaded: LoadedModel, before: str, after: str) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from tallycell.errors import InputError
 from tallycell.files import read_text, require_file
-from tallycell.input import Input
+from tallycell.input import Input, Rows
 from tallycell.loaders import LoadedModel
 from tallycell.memory import require_memory
 from tallycell.opening.choosing import as_loaded, choose_lstm, in_order_of, state_of
@@ -21,7 +21,7 @@ from tallycell.opening.vocabulary import MOST_LEFT_OUT, UNKNOWN, Cut, Vocabulary
 from tallycell.recogniser import Recogniser
 from tallycell.wording import listed, quoted
 
-CHARACTER = 100  # bytes of a text while its symbols are looked up, besides what the LSTM reads
+CHARACTER = 100  # bytes a character while its symbols are looked up
 A_TEXT = "the text"
 
 
@@ -76,9 +76,7 @@ def open_text(
     """
     loaded = as_loaded(model)
     path = choose_lstm(loaded, lstm)
-    recogniser = loaded.recogniser
-    rows = loaded.embedding if recogniser is None else recogniser.inputs
-    written, name = (text, A_TEXT) if isinstance(text, str) else (_read_text(Path(text), rows), Path(text).name)
+    written, name = (text, A_TEXT) if isinstance(text, str) else (_read_text(Path(text)), Path(text).name)
     written = written.replace("\r\n", "\n")
     if not written:
         raise InputError(f"{name if isinstance(text, str) else text} is empty; give a text with at least one character")
@@ -143,8 +141,9 @@ class TextReader:
         known = cut.codes >= 0
         codes, ends = cut.codes[known], cut.ends[known]
         share, about = _say(cut, self.symbols, leaves_out=self.symbols.unknown is None and not is_recogniser)
+        read = Rows(self.rows, codes.astype(np.min_scalar_type(len(self.rows))))
         given = Input(
-            self.rows[codes] if is_recogniser else run_up_to(self.loaded, self.path, self.rows[codes]),
+            read if is_recogniser else run_up_to(self.loaded, self.path, read),
             name,
             about,
             tokens=[self.symbols.symbols[code] for code in codes.tolist()],
@@ -180,11 +179,10 @@ def text_reader(model: LoadedModel | Recogniser, *, lstm: str | None = None, voc
     return TextReader(loaded, path, *_symbols_of(loaded, vocabulary))
 
 
-def _read_text(path: Path, rows: np.ndarray | None) -> str:
-    """Read a text, if there is memory for it and for the row that the model reads of each of its characters."""
+def _read_text(path: Path) -> str:
+    """Read a text, if there is memory for it and its symbols."""
     size = require_file(path, InputError, "a text").st_size
-    a_character = CHARACTER + (0 if rows is None else rows[0].nbytes)
-    require_memory(a_character * size, f"reading the {size:,} bytes of {path}")
+    require_memory(CHARACTER * size, f"reading the {size:,} bytes of {path}")
     return read_text(path, InputError, "a text")
 
 

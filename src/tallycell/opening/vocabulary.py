@@ -142,7 +142,8 @@ class Vocabulary:
         other = -1 if self.unknown is None else self._index[self.unknown]
         if self.of_characters:
             at = np.arange(len(text) + 1)
-            return Cut(np.array([self._index.get(one, other) for one in text], dtype=np.int64), at[:-1], at[1:])
+            codes = np.fromiter((self._index.get(one, other) for one in text), np.int64, len(text))
+            return Cut(codes, at[:-1], at[1:])
         found = [(self._index.get(word, other), begin, end) for word, begin, end in self._words(text)]
         return Cut(*np.array(found, dtype=np.int64).reshape(-1, 3).T)
 

@@ -103,7 +103,9 @@ def compare_cells(
 
     What is made of the quantities is the same for all units, and takes longer than the products with a few of them.
     """
-    c, quantities = cells.by_unit(cells.c) - levels.marks[:, 0], steps.quantities
+    quantities = steps.quantities
+    compared = cells.c if quantities.shape[1] else cells.c[:, -CONTEXT:]  # what is compared with nothing is handed on
+    c = cells.by_unit(compared) - levels.marks[:, 0]
     old = 0 if carry is None else len(carry.cells)
     start = np.concatenate([[0], cells.start[1:] + old])
     of_half = [cells.start.clip(0, steps.middle), cells.start.clip(steps.middle)]

@@ -32,7 +32,7 @@ from tallycell.reading.units import read_roles, read_sums
 from tallycell.trace import Record, record_trace
 from tallycell.trace.inputs import read_model
 
-BLOCK = 2_000_000  # values of one gate that are held at once: steps times units
+BLOCK = 1_000_000  # values of one gate that are held at once: steps times units
 LONGEST_AT_ONCE = 2 * MOST_FITTED  # steps: what the first pass looks at as a whole is recorded as a whole
 GATES = ("i", "f", "g", "o", "c", "h")
 
@@ -50,14 +50,20 @@ def reads_in_blocks(parameters: LSTMParameters, given: Input) -> bool:
     """
     if int(lengths_of(given).sum()) <= LONGEST_AT_ONCE:
         return False
-    quantities = quantities_of(given).values()
+    finite = [bool(np.isfinite(values).all()) for values in _one_by_one(given)]
     if len(given.x.shape) == 3:
         return given.x.shape[1] > 1
     if given.reverse or parameters.bidirectional or given.lengths is not None:
         return False
     if isinstance(given.x, xr.DataArray) and TIME in given.x.coords:
         return False
-    return all(np.isfinite(values).all() for values in quantities)
+    return all(finite)
+
+
+def _one_by_one(given: Input) -> Iterator[np.ndarray]:
+    """Align one quantity after the other, so that there is no more than one that is brought to the steps."""
+    for name, value in dict(given.quantities).items():
+        yield from quantities_of(replace(given, quantities={str(name): value})).values()
 
 
 def steps_at_once(parameters: LSTMParameters, given: Input) -> int:
@@ -148,13 +154,17 @@ class _Pieces:
 
     @cached_property
     def quantities(self) -> dict[str, np.ndarray]:
-        """Known quantities of all steps."""
-        return quantities_of(self.given)
+        """Known quantities of all steps, (..., time): plain arrays as they are, others by their labels."""
+        given = {str(name): value for name, value in dict(self.given.quantities).items()}
+        plain = {name: one for name, one in given.items() if isinstance(one, np.ndarray) and one.shape == (self.steps,)}
+        return plain | quantities_of(replace(self.given, quantities={n: given[n] for n in given.keys() - plain}))
 
     @cached_property
     def tokens(self) -> list[str] | None:
         """Symbols of all steps."""
         given = self.given.tokens
+        if isinstance(given, list) and len(given) == self.steps and all(isinstance(one, str) for one in given):
+            return given
         return None if given is None else read_tokens(given, np.array([self.steps]))[0]
 
     @cached_property
@@ -177,7 +187,9 @@ class _Pieces:
 
     def known(self, trace: xr.Dataset, begin: int, end: int) -> Known:
         """Bring together what is known of some steps."""
-        quantities = {name: values[:, begin:end] for name, values in self.quantities.items()}
+        quantities = {
+            name: np.atleast_2d(values[..., begin:end]).astype(np.float64) for name, values in self.quantities.items()
+        }
         tokens = None if self.tokens is None else [self.tokens[begin:end]]
         return Known(trace, tokens, quantities, units_of(self.given.quantities), self.given.step_seconds)
 
@@ -221,7 +233,7 @@ def _look(pieces: _Pieces, advance: Callable[[xr.Dataset], None]) -> Known:
     quantities = {name: np.full((len(stretches), looked.sizes[TIME]), np.nan) for name in pieces.quantities}
     for name, values in quantities.items():
         for row, (first, last) in zip(values, stretches.tolist(), strict=True):
-            row[: last - first] = pieces.quantities[name][0, first:last]
+            row[: last - first] = pieces.quantities[name][..., first:last]
     return Known(looked, tokens, quantities, units_of(pieces.given.quantities), pieces.given.step_seconds)
 
 

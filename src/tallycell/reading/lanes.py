@@ -14,7 +14,7 @@ from tallycell.kernels.cpu.compiling import compiled
 from tallycell.kernels.cpu.threads import number_of_threads
 from tallycell.kernels.cpu.vector import Format, host_format, lanes_of, vload, vstore
 
-AT_ONCE = 1_000_000  # values of one gate that a thread reads together
+AT_ONCE = 500_000  # values of one gate that a thread reads together
 FEW = 50_000  # values that NumPy cuts sooner than compiled code is called; of more it takes several times as long
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -231,8 +231,7 @@ def fit_known(
             sample = _sample_of(cells, until)
             samples.append(sample)
             slices = slices_of(len(cells.c), sample.middle)
-            jobs = [replace(sample, cells=sample.cells.some(groups)) for groups in slices]
-            for one in pool.map(_fit_sample, jobs):
+            for one in pool.map(partial(_fit_sample, sample), slices):
                 fitted.append(one)
                 if progress is not None:
                     progress(sum(len(marks) for _, marks in fitted), total)
@@ -263,9 +262,9 @@ def _sample_of(cells: Cells, until: int) -> Sample:
     return Sample(cells.take(begin, end), steps, int((fit[1] - fit[0]).sum()))
 
 
-def _fit_sample(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Levels and marks of some cells."""
-    cells = sample.cells
+def _fit_sample(sample: Sample, groups: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Levels and marks of some cells, made here, so that what they work out by the way goes with them."""
+    cells = sample.cells.some(groups)
     edges = np.unique(cells.start.clip(0, sample.middle))
     ladder = fit_rungs(cells.take(edges[:-1], edges[1:]))
     return np.concatenate([one.flat() for one in ladder], axis=1), marks_of(cells, ladder)

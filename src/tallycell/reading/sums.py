@@ -191,12 +191,14 @@ def sum_side_by_side(
     lanes = cells.c.shape[-1]
     with ThreadPoolExecutor(number_of_threads()) as pool:
         comparing = pool.submit(compare_cells, cells, levels.units(here), steps, carry)
-        jobs = []
-        for groups in slices_of(len(cells.c), cells.steps):
+
+        def sum_some(groups: slice) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+            """Sum over some cells, made here, so that what they work out by the way goes with them."""
             which = slice(groups.start * lanes, groups.stop * lanes)
             handed_on = None if carry is None else carry.units(which)
-            jobs.append((cells.some(groups), levels.units(here[which]), steps, handed_on))
-        summed, handed = zip(*pool.map(lambda job: sum_cells(*job), jobs), strict=True)
+            return sum_cells(cells.some(groups), levels.units(here[which]), steps, handed_on)
+
+        summed, handed = zip(*pool.map(sum_some, slices_of(len(cells.c), cells.steps)), strict=True)
         sums, context = comparing.result()
     return _side_by_side(summed) | sums, Carry(**_side_by_side(handed), **context)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tallycell.errors import InputError, TallycellError
 from tallycell.files import require_file
-from tallycell.input import Input
+from tallycell.input import Input, Rows
 from tallycell.loaders import LoadedModel, load
 from tallycell.names import SEQUENCE, TIME
 from tallycell.opening import TABLES, TextReader, open_table, read_vocabulary, text_reader
@@ -314,7 +314,7 @@ def _cut_near(file: BinaryIO, place: int, size: int, whole_words: bool) -> int:
 
 def _cut_table(whole: Input, column: int, steps: slice) -> Input:
     x = whole.x
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | Rows):
         return replace(whole, x=x[steps, column] if x.ndim == 3 else x[steps])
     one = x.isel({SEQUENCE: column}, drop=True) if SEQUENCE in x.dims else x
     return replace(whole, x=one.isel({TIME: steps}))
