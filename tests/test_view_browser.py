@@ -164,6 +164,22 @@ def test_a_carpet_of_no_unit_has_no_step_to_point_at(window, address):
     assert window.state()["unit"] in labels
 
 
+def test_the_unit_behind_one_is_had_ready_and_is_drawn_as_if_it_were_opened_anew(window, address):
+    drawn = "document.querySelector('.unit-view canvas').toDataURL()"
+    page = window.open(address, "view=unit&steps=0-50").page
+    first = window.state().get("unit")
+    page.wait_for_function("tallycell.bundle.lives.size === 2")  # the one that is seen, and the one behind it
+    page.get_by_role("button", name="Next unit").click()
+    window.settle()
+    state = window.state()
+    assert state["unit"] != first
+    ready = page.evaluate(drawn)
+    page.reload()
+    window.settle()
+    assert window.state() == state
+    assert page.evaluate(drawn) == ready
+
+
 def test_a_unit_opens_from_the_table_and_the_way_back_leads_there(window, address):
     page = window.open(address).page
     page.get_by_role("button", name="Unit 0.4", exact=True).click()

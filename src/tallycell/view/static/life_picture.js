@@ -104,12 +104,25 @@ function pyramid(life, name, values) {
   return life.once(`pyramid:${name}`, () => new Pyramid(values));
 }
 
-function flags(life, name, codes, code) {
-  return life.once(`pyramid:${name}`, () => {
-    const own = new Float32Array(codes.length);
-    for (let t = 0; t < codes.length; t += 1) if (codes[t] === code) own[t] = 1;
-    return new Pyramid(own);
+/** How many steps have a code, from one to before another. */
+function counter(life, name, codes, code) {
+  const before = life.once(`count:${name}`, () => {
+    const sums = new Uint32Array(codes.length + 1);
+    for (let t = 0; t < codes.length; t += 1) sums[t + 1] = sums[t] + (codes[t] === code ? 1 : 0);
+    return sums;
   });
+  return (from, to) => before[Math.min(to, codes.length)] - before[Math.max(from, 0)];
+}
+
+const resetsOf = (life) => counter(life, "resets", life.events.forget, 0);
+const hiddenOf = (life) => counter(life, "hidden", life.events.expose, 2);
+
+/** Work out all that a picture of a unit needs of its steps. */
+export function prepare(life) {
+  for (const [name, values] of [["forgets", life.forgets], ["write", life.write], ["c", life.c], ["tally", life.tally],
+    ["shown", life.shown]]) if (values) pyramid(life, name, values);
+  resetsOf(life);
+  if (life.o) hiddenOf(life);
 }
 
 const DRAWN = { forgets: drawForgets, writes: drawWrites, cell: drawCell, shows: drawShows, ledger: drawStillIn,
@@ -120,11 +133,11 @@ function drawForgets(sheet, axis, { life, top, height }) {
   const row = new Row(top, height, 0, 1);
   sheet.line(axis.left, row.y(0), axis.right, row.y(0), line);
   const values = pyramid(life, "forgets", life.forgets);
-  const resets = flags(life, "resets", life.events.forget, 0);
+  const resets = resetsOf(life);
   const part = axis.isWide ? 0.84 : 1;
   eachColumn(axis, (x, width, from, to) => {
     const most = Math.min(values.range(from, to)[1], 1);
-    const isReset = resets.range(from, to)[1] > 0;
+    const isReset = resets(from, to) > 0;
     sheet.bar(x + width * (1 - part) / 2, row.y(0), width * part, row.y(most) - row.y(0), isReset ? dark : leak);
     if (!isReset || axis.per < MARK_FROM) return;
     const [middle, y, size] = [x + width / 2, row.y(0.5), Math.min(3, width / 4)];
@@ -229,12 +242,12 @@ function drawBand(sheet, axis, values, y, colour) {
 function drawShows(sheet, axis, { life, top, height }) {
   const { dark, leak, line } = colours();
   const values = pyramid(life, "shown", life.shown);
-  const hidden = flags(life, "hidden", life.events.expose, 2);
+  const hidden = hiddenOf(life);
   const most = Math.max(reach(values), 0.1);
   const row = new Row(top, height, -most, most);
   drawRowAxis(sheet, row, axis.left, axis.right, 2);
   sheet.line(axis.left, row.y(0), axis.right, row.y(0), line);
-  drawSigned(sheet, axis, row, values, (from, to) => (hidden.range(from, to)[0] > 0 ? leak : dark));
+  drawSigned(sheet, axis, row, values, (from, to) => (hidden(from, to) === to - from ? leak : dark));
 }
 
 function drawStillIn(sheet, axis, { ledger, top, height }) {

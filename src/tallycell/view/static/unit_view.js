@@ -7,7 +7,7 @@ import { Pyramid } from "./pyramid.js";
 import { Sheet, saveButton } from "./sheet.js";
 import { StepAxis, Row } from "./axes.js";
 import { Window, moveBy, tableOfSeen } from "./zoom.js";
-import { rowsOf, heightOf, drawLife, drawCurve, roomBelow, leftOf, LITTLE_ROOM } from "./life_picture.js";
+import { rowsOf, heightOf, prepare, drawLife, drawCurve, roomBelow, leftOf, LITTLE_ROOM } from "./life_picture.js";
 import { TextView, eventAt } from "./text_view.js";
 import { LedgerView, ledgerFor, headOf } from "./ledger_view.js";
 import { colours } from "./theme.js";
@@ -16,6 +16,8 @@ import { spoken, nameOfStep, contextOf } from "./step_words.js";
 
 const LIVELY_STEPS = { letters: 140, words: 60, none: 730 };
 const IDLE = 150; // milliseconds after which the address says what is seen
+
+const whenIdle = (work) => (globalThis.requestIdleCallback ?? ((later) => setTimeout(later, IDLE)))(work);
 
 /** The view of one unit. */
 export class UnitView {
@@ -79,9 +81,24 @@ export class UnitView {
       this.body.hidden = false;
       const arrays = await this.bundle.unit(label);
       if ((this.bundle.number.has(shownState().unit) ? shownState().unit : label) !== label) return; // left meanwhile
-      this.follow(new Life(this.bundle, label, arrays));
+      this.follow(this.soon?.label === label ? this.soon : new Life(this.bundle, label, arrays));
+      this.haveReady(label);
     }
     this.follow(this.life);
+  }
+
+  /** Have the unit that follows one ready, while nothing else is to be done. */
+  haveReady(label) {
+    const order = this.known.order();
+    const next = order[order.indexOf(label) + 1];
+    if (next === undefined || !this.bundle.has(next)) return;
+    whenIdle(async () => {
+      if (this.life?.label !== label) return; // left meanwhile
+      const life = new Life(this.bundle, next, await this.bundle.unit(next).catch(() => null));
+      if (!life.c || this.life?.label !== label) return;
+      prepare(life);
+      this.soon = life;
+    });
   }
 
   /** Take the span, the step and the colours of the address. */
