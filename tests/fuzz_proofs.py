@@ -29,7 +29,7 @@ from tallycell.machine.proving.fitting import fit_weights, follow_in_fail
 from tallycell.machine.proving.horizon import counting_horizon
 from tallycell.machine.proving.limits import too_large
 from tallycell.machine.proving.proof import Prover
-from tallycell.machine.proving.shadow import IN_FAIL, restrict, shadow_of
+from tallycell.machine.proving.shadow import IN_FAIL, restrict, shadow_of, until_fail
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 
@@ -243,24 +243,30 @@ SPOILERS = {
 
 
 def says(machine: CounterMachine, codes: np.ndarray) -> np.ndarray:
-    """What a machine says after each symbol, (row, time, output), read off its tables one entry at a time."""
+    """What a machine says after each symbol, (row, time, output)."""
+    return run(machine, codes)[0]
+
+
+def run(machine: CounterMachine, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a machine says after each symbol, and whether it has failed, read off its tables one entry at a time."""
     rows, time = codes.shape
+    failed = np.zeros((rows, time), bool)
     chosen = np.zeros((rows, time, len(machine.outputs)), bool)
     for row in range(rows):
         state, counters = 0, [0] * len(machine.counters)
         for t, symbol in enumerate(codes[row].tolist()):
-            if state != FAIL:
-                at = state, symbol, _view(machine, counters)
-                counters = [
-                    (0 if cleared else n) + int(moved)
-                    for n, cleared, moved in zip(counters, machine.reset[at], machine.step[at], strict=True)
-                ]
-                state = int(machine.next_state[at])
+            at = state, symbol, _view(machine, counters)
+            counters = [
+                (0 if cleared else n) + int(moved)
+                for n, cleared, moved in zip(counters, machine.reset[at], machine.step[at], strict=True)
+            ]
+            state = int(machine.next_state[at])
             if state == FAIL:
-                chosen[row, t, 0] = machine.decision == "argmax"
-            else:
-                chosen[row, t] = machine.output[state, _view(machine, counters)]
-    return chosen
+                failed[row, t:] = True
+                chosen[row, t:, 0] = machine.decision == "argmax"
+                break
+            chosen[row, t] = machine.output[state, _view(machine, counters)]
+    return chosen, failed
 
 
 def _view(machine: CounterMachine, counters: list[int]) -> int:
@@ -401,32 +407,36 @@ def draw_strings(rng: np.random.Generator, symbols: int, time: int) -> np.ndarra
 class Result(NamedTuple):
     """What became of one network: how long strings were, to how many symbols it was proved, when it first differed.
 
-    0 if it was not proved, or did not differ.
+    The same two of strings on which the machine has not failed. 0 if it was not proved, or did not differ.
     """
 
     longest: int
     proved: int
     first: int
+    ended: int
+    first_before_fail: int
     how: str
 
     @property
     def wrong(self) -> bool:
         """Whether what was proved does not hold."""
-        return 0 < self.first <= self.proved
+        return 0 < self.first <= self.proved or 0 < self.first_before_fail <= self.ended
 
 
-def prove(drawn: Drawn, rng: np.random.Generator, longest: int) -> int:
+def prove(drawn: Drawn, rng: np.random.Generator, longest: int, *, ends: bool = False) -> int:
     """Most symbols, of some up to the longest, that are proved; mostly by one way to put machine and network together.
 
-    The horizon is the farthest of all such ways, and nothing is asked of it beyond the strings that are run.
+    With ``ends`` for strings on which the machine has not failed. The horizon is the farthest of all such ways, and
+    nothing is asked of it beyond the strings that are run.
     """
     machine, net = drawn.machine, drawn.net
     if rng.random() < 0.05:
-        return counting_horizon(machine, net).symbols
+        return counting_horizon(machine, net, inputs=machine if ends else None).symbols
     letters, outputs = matched(machine, net)
     if too_large(net, letters):
         return 0
-    shadow = shadow_of(restrict(machine, automaton_of(machine.alphabet, None)), rng.choice(IN_FAIL))
+    restricted = until_fail(machine) if ends else restrict(machine, automaton_of(machine.alphabet, None))
+    shadow = shadow_of(restricted, rng.choice(IN_FAIL))
     fineness = Fineness(int(rng.integers(0, 3)), int(rng.integers(1, 3)), (1, 2))
     try:
         coupling = couple(shadow, net, letters, fineness)
@@ -447,11 +457,19 @@ def attack(seed: int) -> Result:
     longest = LONG if rng.random() < 0.1 and ("softened" in drawn.how or "limit" in drawn.how) else USUAL
     with np.errstate(all="ignore"):  # that it can be infinite is the point
         proved = prove(drawn, rng, longest)
+        ended = prove(drawn, np.random.default_rng(seed), longest, ends=True)
         codes = draw_strings(rng, len(drawn.machine.alphabet), longest)
         found, _ = Hostile(drawn.net, rng, ROWS).run(codes)
     order = [drawn.machine.outputs.index(output) for output in drawn.net.outputs]
-    differ = (found != says(drawn.machine, codes)[:, :, order]).any((0, 2))
-    return Result(longest, proved, int(np.argmax(differ)) + 1 if differ.any() else 0, drawn.how)
+    said, failed = run(drawn.machine, codes)
+    differ = (found != said[:, :, order]).any(2)
+    return Result(longest, proved, first_of(differ), ended, first_of(differ & ~failed), drawn.how)
+
+
+def first_of(differ: np.ndarray) -> int:
+    """Symbols after which a row differs first; 0 if none does."""
+    at = differ.any(0)
+    return int(np.argmax(at)) + 1 if at.any() else 0
 
 
 def attack_all(first: int, count: int) -> tuple[Counter[str], list[tuple[int, Result]]]:
@@ -464,6 +482,9 @@ def attack_all(first: int, count: int) -> tuple[Counter[str], list[tuple[int, Re
             result.proved > 0
         )
         kinds["not proved, and seen to differ"] += not result.proved and result.first > 0
+        kinds["proved until the machine fails, and seen to differ beyond"] += result.ended > 0 and (
+            result.first > 0 and not result.first_before_fail
+        )
         kinds["seen to differ just beyond what is proved"] += 0 < result.proved < result.first
         if result.wrong:
             wrong.append((seed, result))

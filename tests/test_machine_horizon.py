@@ -11,6 +11,7 @@ import pytest
 from machines import random_machine
 from tallycell.errors import InputError
 from tallycell.learning.languages import language
+from tallycell.machine.checking.check import check_machine
 from tallycell.machine.checking.exhaustive import check_all
 from tallycell.machine.checking.search import search_difference
 from tallycell.machine.checking.side_by_side import SideBySide
@@ -320,7 +321,34 @@ def test_only_what_allowed_inputs_come_to_has_to_be_decided_alike():
     assert counting_horizon(machine, net, inputs=parse(FIRST_A_THEN_B)).symbols > 16_000_000
 
 
+def test_inputs_may_end_where_the_machine_fails():
+    """The networks go on where the machine has failed, as those do that were trained on words of a language alone."""
+    machine = parse(
+        COUNTS_ON.replace("  on a            n +1\n  on b  n > 0     n -1\n", "  on a  fail\n  on b  n > 0     n -1\n")
+    )
+    on_and_on = "alphabet a b\ncounter n\nstate climbing:\n  on a  n +1\n  on b  n -1 -> falling\n  accept when n = 0\n"
+    on_and_on += "state falling:\n  on a  n +1\n  on b  n -1\n  accept when n = 0\n"
+    net = compile_machine(parse(on_and_on))
+    horizons = [counting_horizon(machine, net, inputs=inputs) for inputs in (None, machine, replace(machine))]
+    assert horizons[0].symbols <= 4  # abab
+    assert min(one.symbols for one in horizons[1:]) > 16_000_000
+    assert "symbols on which the machine has not failed (float32)" in str(horizons[1])
+    check = check_machine(machine, net, samples=20, longest=1000)
+    assert (check.horizon.symbols, check.until_fail.symbols) == (horizons[0].symbols, horizons[1].symbols)
+    assert str(check).count("proved  ") == 2
+    # A near miss: the network takes one b too many for right, on strings on which the machine has not failed.
+    wrong = compile_machine(parse(on_and_on.replace("accept when n = 0\nstate", "accept when n = 1\nstate")))
+    assert counting_horizon(machine, wrong, inputs=machine).symbols <= 1
+
+
+def test_where_no_string_is_allowed_that_is_said():
+    machine = parse("alphabet a\nstate here:\n  on a fail\n  accept\n")
+    horizon = counting_horizon(machine, compile_machine(machine), inputs=machine)
+    assert horizon.symbols == 0
+    assert "no string is allowed: the first symbol is refused" in str(horizon)
+
+
 def test_inputs_that_are_no_automaton_are_refused():
     machine = parse(COUNTS_ON)
     with pytest.raises(InputError, match="says which inputs are allowed has the counters 'n'; give one"):
-        counting_horizon(machine, compile_machine(machine), inputs=machine)
+        counting_horizon(machine, compile_machine(machine), inputs=parse(STARTS_ANEW))

@@ -17,5 +17,6 @@ def to_json(check: Check) -> str:
         "first_difference": check.first_difference,
         **asdict(check),
         "horizon": horizon_as_object(check.horizon),
+        "until_fail": None if check.until_fail is None else horizon_as_object(check.until_fail),
     }
     return json_text(value, indent=1)

@@ -16,8 +16,8 @@ from tallycell.machine.checking.language_search import FirstFailure, Language, s
 from tallycell.machine.checking.sampling import CONFIDENCE, Distribution, Strings, near_misses, share_at_least, worthy
 from tallycell.machine.checking.search import LONGEST, Searched, search_difference
 from tallycell.machine.checking.side_by_side import SideBySide
-from tallycell.machine.counter_machine import CounterMachine
-from tallycell.machine.proving.horizon import Horizon, counting_horizon
+from tallycell.machine.counter_machine import FAIL, CounterMachine
+from tallycell.machine.proving.horizon import ENOUGH, Horizon, counting_horizon
 from tallycell.recogniser import Recogniser
 from tallycell.wording import quoted
 
@@ -87,6 +87,8 @@ class Check:
         The first failure in n; None where no language was given.
     horizon
         What is proved.
+    until_fail
+        What is proved for strings on which the machine has not failed, where that is more; else None.
     """
 
     exhaustive: Exhaustive
@@ -95,6 +97,7 @@ class Check:
     searched: Searched
     first_failure: FirstFailure | None
     horizon: Horizon
+    until_fail: Horizon | None = None
 
     @property
     def first_difference(self) -> int | None:
@@ -137,8 +140,9 @@ class Check:
             lines.append(f"searched    they differ after {s.symbols:,} symbols of {s.text}")
         if self.first_failure is not None:
             lines.append(f"searched    {self.first_failure}")
-        first, *rest = str(self.horizon).splitlines()
-        lines += [f"proved      {first}", *(f"          {line}" for line in rest)]
+        for horizon in filter(None, (self.horizon, self.until_fail)):
+            first, *rest = str(horizon).splitlines()
+            lines += [f"proved      {first}", *(f"          {line}" for line in rest)]
         if self.first_difference is None:
             lines.append("no difference was seen")
         else:
@@ -209,13 +213,18 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
     if strings is not None:
         own = [np.array(machine.encode(string), np.int32) for string in strings]
         counted.append(_counted(both, own, "your own strings"))
+    horizon = counting_horizon(machine, net)
+    until_fail = None
+    if horizon.symbols < ENOUGH and (machine.next_state == FAIL).any():
+        until_fail = counting_horizon(machine, net, inputs=machine)
     return Check(
         check_all(both, _affordable(length, len(machine.alphabet))),
         tuple(sampled),
         tuple(counted),
         search_difference(both, longest=longest),
         None if language is None else search_failure(both, language, longest=longest, rng=rng),
-        counting_horizon(machine, net),
+        horizon,
+        until_fail if until_fail is not None and until_fail.symbols > horizon.symbols else None,
     )
 
 

@@ -153,6 +153,8 @@ def couple(shadow: Shadow, net: Recogniser, symbols: Int[np.ndarray, " symbol"],
         if not folding.missing:
             break
     assert fewest is not None
+    if not fewest.edges:
+        raise NotCoupledError("no string is allowed: the first symbol is refused, whichever it is")
     return fewest.coupling()
 
 
@@ -256,7 +258,7 @@ class _Exploration:
                 following = self.shadow.next_state[at]
                 h_after, c_after, gates = step_network(self.net, int(self.symbols[symbol]), h, c)
                 classes, states, numbers = _classes_of(h_after, c_after), following.tolist(), after.tolist()
-                for row in np.flatnonzero(self._is_near(after) & self.shadow.occurs[state, symbol]).tolist():
+                for row in np.flatnonzero(self._is_near(after) & self.shadow.occurs[at]).tolist():
                     key = (states[row], tuple(numbers[row]), classes[row])
                     target = self._add(key, h_after[row], c_after[row])
                     if target == len(order):
@@ -340,7 +342,7 @@ class _Folding:
         shadow, count = self.exploration.shadow, 0
         for source, (state, folded) in enumerate(self.places):
             view = int(shadow.views_of(np.array([folded]).reshape(1, -1))[0])
-            for symbol in np.flatnonzero((self.exploration.symbols >= 0) & shadow.occurs[state]).tolist():
+            for symbol in np.flatnonzero((self.exploration.symbols >= 0) & shadow.occurs[state, :, view]).tolist():
                 at = (state, symbol, view)
                 options = [
                     list(fold.after(folded[k], reset=bool(shadow.reset[at][k]), step=int(shadow.step[at][k])))

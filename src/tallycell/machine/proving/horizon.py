@@ -6,7 +6,7 @@ training's: it takes any machine and any network, and says 0 where it cannot fol
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +21,14 @@ from tallycell.machine.proving.explanation import explain, uncertain_decision
 from tallycell.machine.proving.fitting import fit_weights, follow_in_fail
 from tallycell.machine.proving.limits import too_large
 from tallycell.machine.proving.proof import Outcome, Prover
-from tallycell.machine.proving.shadow import IN_FAIL, InFail, Restricted, restrict, shadow_of
+from tallycell.machine.proving.shadow import IN_FAIL, InFail, Restricted, restrict, shadow_of, until_fail
 from tallycell.recogniser import Recogniser
 
 FARTHEST = 2**62  # symbols; nobody reads more
 ENOUGH_OF_FORMAT = 0.9  # of the whole numbers of the format: no closer look proves more
 MANY = 4  # counters from which situations are so many that the fewest are tried first
 ENOUGH = 1000  # symbols from which no other way to treat fail is tried
+ALLOWED, ON_WHICH_IT_HAS_NOT_FAILED = " that are allowed", " on which the machine has not failed"
 WITHIN = 1.01  # the horizon is found to this factor
 
 
@@ -50,6 +51,8 @@ class Horizon:
         What the proof assumes.
     situations
         Number of situations of machine and network that it looks at.
+    inputs
+        Which strings it holds for, as words behind "strings"; empty if for all.
     """
 
     symbols: int
@@ -58,6 +61,7 @@ class Horizon:
     predicted_first_difference: int | None
     assumptions: tuple[str, ...]
     situations: int
+    inputs: str = ""
 
     def __str__(self) -> str:
         if self.symbols == 0:
@@ -65,6 +69,7 @@ class Horizon:
         strings = f"strings of up to {self.symbols:,} symbol{'' if self.symbols == 1 else 's'}"
         if self.symbols == FARTHEST:
             strings = "strings of any length"
+        strings += self.inputs
         said = f"horizon: the network provably decides as the machine on {strings} ({self.dtype})"
         said += f"\n  what ends the proof: {self.first_to_break}"
         if self.predicted_first_difference is not None:
@@ -91,7 +96,8 @@ def counting_horizon(
     net
         A network of any weights, compiled or trained; one direction, any number of layers, sigmoid and tanh.
     inputs
-        Which inputs are allowed: a machine without counters that fails on all others; None for all strings.
+        Which inputs are allowed: a machine without counters that fails on all others; or ``machine`` itself, so that an
+        input ends where it fails, and nothing is asked of the network there; None for all strings.
     symbols
         Symbols that occur; None for all of the machine's alphabet.
     kernel
@@ -102,7 +108,7 @@ def counting_horizon(
     ------
     InputError
         If machine and network have not the same outputs or decision rule, or the network does not know a symbol; or if
-        ``inputs`` has counters or another alphabet.
+        ``inputs`` is another machine with counters, or has another alphabet.
 
     Examples
     --------
@@ -117,8 +123,10 @@ def counting_horizon(
     if (reason := _not_covered(net) or too_large(net, letters)) is not None:
         return Horizon(0, dtype, reason, None, (), 0)
     arithmetic = Arithmetic.of_kernel(dtype, kernel)
-    restricted = restrict(machine, automaton_of(machine.alphabet, inputs))
-    ways: tuple[InFail | None, ...] = (None, *IN_FAIL) if (machine.next_state == FAIL).any() else IN_FAIL[:1]
+    ends = inputs is not None and inputs == machine
+    restricted = until_fail(machine) if ends else restrict(machine, automaton_of(machine.alphabet, inputs))
+    fails = (machine.next_state == FAIL).any() and not ends
+    ways: tuple[InFail | None, ...] = (None, *IN_FAIL) if fails else IN_FAIL[:1]
     best = Horizon(0, dtype, "", None, arithmetic.assumptions, 0)
     for fineness in _finenesses(len(machine.counters)):
         found: list[tuple[InFail | None, Horizon]] = []
@@ -135,7 +143,7 @@ def counting_horizon(
         # Who proves far less than another is not tried more closely; a few symbols are no proof worth mentioning.
         least = farthest.symbols / 2 if farthest.symbols >= ENOUGH else 0
         ways = tuple(in_fail for in_fail, one in found if one.symbols >= least)
-    return best
+    return replace(best, inputs=ON_WHICH_IT_HAS_NOT_FAILED if ends else ALLOWED if inputs is not None else "")
 
 
 class Way(NamedTuple):

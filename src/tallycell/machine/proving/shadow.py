@@ -28,7 +28,7 @@ class Shadow:
     says
         (state, view, output).
     occurs
-        (state, symbol): whether the symbol may be read there.
+        (state, symbol, view): whether the symbol may be read there.
     """
 
     machine: CounterMachine
@@ -36,7 +36,7 @@ class Shadow:
     reset: Bool[np.ndarray, "state symbol view counter"]
     step: Int[np.ndarray, "state symbol view counter"]
     says: Bool[np.ndarray, "state view output"]
-    occurs: Bool[np.ndarray, "state symbol"]
+    occurs: Bool[np.ndarray, "state symbol view"]
 
     def views_of(self, counters: Int[np.ndarray, "row counter"]) -> Int[np.ndarray, " row"]:
         """View that counters give, row by row."""
@@ -54,10 +54,15 @@ class Shadow:
 
 
 class Restricted(NamedTuple):
-    """A machine that reads allowed inputs only, and which symbols may be read in each of its states."""
+    """A machine that reads allowed inputs only, and which symbols may be read in each of its states and views."""
 
     machine: CounterMachine
-    occurs: Bool[np.ndarray, "state symbol"]
+    occurs: Bool[np.ndarray, "state symbol view"]
+
+
+def until_fail(machine: CounterMachine) -> Restricted:
+    """Let a machine read only what it does not fail on."""
+    return Restricted(machine, machine.next_state != FAIL)
 
 
 def restrict(machine: CounterMachine, automaton: Int[np.ndarray, "state symbol"]) -> Restricted:
@@ -88,7 +93,7 @@ def restrict(machine: CounterMachine, automaton: Int[np.ndarray, "state symbol"]
         machine, states=tuple(names), next_state=next_state, reset=machine.reset[state], step=machine.step[state],
         output=machine.output[state],
     )  # fmt: skip
-    return Restricted(side_by_side, occurs)
+    return Restricted(side_by_side, np.repeat(occurs[:, :, np.newaxis], next_state.shape[2], axis=2))
 
 
 def shadow_of(restricted: Restricted, in_fail: InFail) -> Shadow:
@@ -111,7 +116,7 @@ def shadow_of(restricted: Restricted, in_fail: InFail) -> Shadow:
     says = np.zeros((states + 1, views, len(machine.outputs)), bool)
     says[:-1] = machine.output
     says[-1, :, 0] = machine.decision == "argmax"
-    occurs = np.concatenate([restricted.occurs, np.ones((1, symbols), bool)])
+    occurs = np.concatenate([restricted.occurs, np.ones((1, symbols, views), bool)])
     return Shadow(machine, next_state, reset, step, says, occurs)
 
 
