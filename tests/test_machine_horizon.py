@@ -341,6 +341,26 @@ def test_inputs_may_end_where_the_machine_fails():
     assert counting_horizon(machine, wrong, inputs=machine).symbols <= 1
 
 
+@pytest.mark.parametrize(
+    ("steps", "dtype", "far"),
+    [("on a d +3\n on b d -1", "float32", 2**24), ("on a d +2\n on b d -3", "float64", 2**53)],
+    ids=["3 and 1", "2 and 3"],
+)
+def test_steps_of_any_size_are_proved_as_far_as_the_format_counts(steps, dtype, far):
+    """A cell that holds a third of a counter holds whole numbers where the counter's remainders are told apart."""
+    machine = parse(f"alphabet a b\ncounter d\nstate s:\n {steps}\n accept when d = 0\n")
+    net = compile_machine(machine, dtype)
+    assert counting_horizon(machine, net).symbols > 0.9 * far
+    # A near miss: a cell that loses a millionth of what it holds.
+    weights = {name: weight.copy() for name, weight in net.parameters.weights.items()}
+    hidden, leak = net.parameters.hidden_size, np.log(1e6)
+    forget = slice(hidden, 2 * hidden)
+    for name, weight in weights.items():
+        weight[forget] = leak if name == "bias_ih_l0" else 0
+    leaking = replace(net, parameters=replace(net.parameters, weights=weights))
+    assert counting_horizon(machine, leaking).symbols < 1000
+
+
 def test_where_no_string_is_allowed_that_is_said():
     machine = parse("alphabet a\nstate here:\n  on a fail\n  accept\n")
     horizon = counting_horizon(machine, compile_machine(machine), inputs=machine)

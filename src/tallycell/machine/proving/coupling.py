@@ -45,6 +45,9 @@ class Coupling:
         (node,): of the machine.
     least, greatest
         (node, counter): what counters can hold; infinite where all above or below is one situation.
+    modulus
+        (counter,): a counter n of a situation is modulus q + remainder; what follows of counters is said of the whole
+        numbers q. So a cell that holds a third of a counter holds a whole number of the q.
     reached
         (sample, ...): states of the network that were seen there: node, counters, h and c (layers side by side).
     source, symbol, target
@@ -62,6 +65,7 @@ class Coupling:
     view: Int[np.ndarray, " node"]
     least: Float[np.ndarray, "node counter"]
     greatest: Float[np.ndarray, "node counter"]
+    modulus: Int[np.ndarray, " counter"]
     reached: "Samples"
     source: Int[np.ndarray, " edge"]
     symbol: Int[np.ndarray, " edge"]
@@ -384,21 +388,31 @@ class _Folding:
         greatest = np.where(folded > high, np.inf, folded)
         numbers = np.array([key[1] for key in e.keys], np.int64).reshape(len(e.keys), len(folds))
         of_edge = [np.array([row[k] for row in rows]) for k in range(3)]
+        modulus = np.array([fold.modulus for fold in folds], np.int64)
+        remainder = folded % modulus
+        before, after_it = remainder[of_edge[0]], remainder[of_edge[2]]
+        keep = of_counter[0].astype(bool)
         return Coupling(
             shadow=e.shadow,
             state=np.array([place[0] for place in self.places]),
             view=e.shadow.views_of(folded),
             least=least,
             greatest=greatest,
-            reached=Samples(self.node_of, numbers, np.stack(e.h).astype(np.float64), np.stack(e.c).astype(np.float64)),
+            modulus=modulus,
+            reached=Samples(
+                self.node_of,
+                (numbers - remainder[self.node_of]) // modulus,
+                np.stack(e.h).astype(np.float64),
+                np.stack(e.c).astype(np.float64),
+            ),
             source=of_edge[0],
             symbol=of_edge[1],
             target=of_edge[2],
             letter=e.symbols[of_edge[1]],
-            keep=of_counter[0].astype(bool),
-            step=of_counter[1].astype(np.int64),
-            from_least=of_counter[2].astype(np.float64),
-            from_greatest=of_counter[3].astype(np.float64),
+            keep=keep,
+            step=(of_counter[1].astype(np.int64) + np.where(keep, before, 0) - after_it) // modulus,
+            from_least=(of_counter[2].astype(np.float64) - before) / modulus,
+            from_greatest=(of_counter[3].astype(np.float64) - before) / modulus,
             gates=np.stack(gates),
         )
 

@@ -48,7 +48,8 @@ def follow_in_fail(coupling: Coupling, weights: Float[np.ndarray, "node cell cou
         node, cell = np.unravel_index(size.argmax(), size.shape)
         if size[node, cell] == 0:
             continue
-        moved = np.rint(coupling.gates[:, 0, cell] * coupling.gates[:, 2, cell] / weights[node, cell, k])
+        written = coupling.gates[:, 0, cell] * coupling.gates[:, 2, cell]
+        moved = np.rint(coupling.modulus[k] * written / weights[node, cell, k])
         cleared = coupling.gates[:, 1, cell] <= KEPT
         for edge in failing[~coupling.failed[coupling.source[failing]]].tolist():
             row = tuple(int(one[edge]) for one in at)

@@ -88,7 +88,7 @@ class Prover:
         shadow = self.coupling.shadow
         self.says = shadow.says[self.coupling.state, self.coupling.view][:, outputs]
         self.soonest = self._soonest()
-        self.speed = shadow.largest_steps.astype(np.float64)
+        self.steps_a_symbol = shadow.largest_steps.astype(np.float64)
         self.order = np.argsort(self.coupling.target, kind="stable")
         self.targets, self.first = np.unique(self.coupling.target[self.order], return_index=True)
         self.start = self._start()
@@ -156,8 +156,17 @@ class Prover:
         return Boxes(d, h), Growth(gates, slow, fast)
 
     def _farthest(self, symbols: int) -> Float[np.ndarray, " counter"]:
+        """Largest q: n goes no farther than its largest step times the time, and q no farther than n / modulus + 1."""
         time = float(symbols)
-        return multiply_up(self.speed, np.asarray(time if time >= symbols else np.nextafter(time, np.inf)))
+        n = multiply_up(self.steps_a_symbol, np.asarray(time if time >= symbols else np.nextafter(time, np.inf)))
+        modulus = self.coupling.modulus
+        return np.where(modulus == 1, n, np.nextafter(np.nextafter(n / modulus, np.inf) + 1, np.inf))
+
+    @property
+    def speed(self) -> Float[np.ndarray, " counter"]:
+        """How far q goes in a symbol, at most and over many."""
+        speed: np.ndarray = self.steps_a_symbol / self.coupling.modulus
+        return speed
 
     def _turn(self, reference: Interval, f: Interval, moves: EdgeMoves) -> tuple[Float[np.ndarray, "node cell"], ...]:
         """How far the lower and the upper bounds move in a turn, from the reference on."""
