@@ -73,6 +73,14 @@ def _own_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tallycell.activations, "_FAMILIES", dict(tallycell.activations._FAMILIES))
 
 
+@pytest.fixture
+def hardening_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardening compiles each machine once in a process, for tests that harden the same networks again and again."""
+    from compiled_once import network_for
+
+    monkeypatch.setattr("tallycell.machine.hardening.compile_machine", network_for)
+
+
 @pytest.fixture(scope="session")
 def third_party() -> Path:
     """Folder of third-party models and data, which are not part of the project; the test is skipped without it."""

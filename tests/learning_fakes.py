@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 import tallycell as tc
+from compiled_once import network_for
 from tallycell.learning.scoring import Trained
 from tallycell.parameters import LSTMParameters
 
@@ -12,7 +13,7 @@ from tallycell.parameters import LSTMParameters
 def exact(language):
     """A network that decides as the language's machine, float32; for learning from sampled symbols by argmax."""
     # Where one symbol may follow, its logit alone is above 0.
-    net = tc.compile_machine(language.machine)
+    net = network_for(language.machine)
     keep = [net.outputs.index(output) for output in language.outputs]
     weight, bias = net.readout_weight[keep], net.readout_bias[keep]
     return replace(

@@ -25,11 +25,30 @@ def run_benchmarks(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def figures_of(tmp_path, *arguments):
-    file = tmp_path / "kept.json"
-    done = run_benchmarks(*arguments, "--json", file)
-    assert done.returncode == 0, done.stderr
-    return json.loads(file.read_text())["figures"], done.stdout
+@pytest.fixture
+def figures_of(tmp_path, monkeypatch, capsys):
+    """Run a benchmark in this process; give its figures and what it printed.
+
+    It takes the cores of the tests, as what it sets would last; how fast the machine is is measured in haste.
+    """
+    pytest.importorskip("onnxruntime")
+    from benchmarks import __main__, activations, api, probes, stream
+
+    from tallycell.kernels.cpu import readiness
+
+    for module in (activations, api, race, stream):
+        monkeypatch.setattr(module, "use_threads", lambda _: None)
+    monkeypatch.setattr(probes, "SAMPLE_BYTES", 2**16)
+    monkeypatch.setattr(probes, "TRIES", 1)
+    monkeypatch.setattr(readiness, "_seconds_spent", {})  # what it has compiled early would be early for other tests
+
+    def call(*arguments):
+        file = tmp_path / "kept.json"
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *map(str, arguments), "--json", str(file)])
+        __main__.main()
+        return json.loads(file.read_text())["figures"], capsys.readouterr().out
+
+    return call
 
 
 # The grid
@@ -322,10 +341,15 @@ def test_a_page_without_marks_is_refused(page):
         report.replace_answers(page, "answers")
 
 
-def test_the_readme_has_its_marks_and_every_benchmark():
+def test_the_readme_has_its_marks_and_every_benchmark(monkeypatch, capsys):
+    from benchmarks import __main__
+
     page = report.README.read_text(encoding="utf-8")
     assert report.replace_answers(page, "x").count(report.BEGIN) == 1
-    listed = run_benchmarks("--help").stdout
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--help"])
+    with pytest.raises(SystemExit):
+        __main__.main()
+    listed = capsys.readouterr().out
     for name in ("forward", "train", "activations", "stream", "api", "cold", "import"):
         assert f"| `{name}` |" in page
         assert f"\n    {name} " in listed
@@ -409,18 +433,21 @@ def test_import_benchmark_keeps_its_runs_and_the_machine(tmp_path):
     assert report.section(kept).count("\n| ") == 2 + 3
 
 
-@pytest.mark.parametrize(
-    ("name", "threads", "beside"),
-    [
-        ("forward", 1, {"onnxruntime_ms", "loop_ms"}),
-        ("forward", 2, {"onnxruntime_ms", "loop_ms"}),
-        ("train", 1, {"loop_ms"}),
-    ],
-)
-def test_races_run_on_a_cell(tmp_path, name, threads, beside):
+@pytest.mark.parametrize(("name", "beside"), [("forward", {"onnxruntime_ms", "loop_ms"}), ("train", {"loop_ms"})])
+def test_races_run_on_a_cell(figures_of, name, beside):
+    check_race(*figures_of(name, "--cells", "8,2,5", "--seconds", 0.01), threads=1, beside=beside)
+
+
+def test_a_race_of_two_threads_runs_as_a_program(tmp_path):
     pytest.importorskip("onnxruntime")
-    options = ("--threads", threads, "--seconds", 0.01)
-    figures, printed = figures_of(tmp_path, name, "--cells", "8,2,5", *options)
+    file = tmp_path / "kept.json"
+    done = run_benchmarks("forward", "--cells", "8,2,5", "--threads", 2, "--seconds", 0.01, "--json", file)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())["figures"]
+    check_race(figures, done.stdout, threads=2, beside={"onnxruntime_ms", "loop_ms"})
+
+
+def check_race(figures, printed, *, threads, beside):
     (row,) = figures["rows"]
     assert set(row) == {*STEADY, "ours_ms", "torch_ms", "ratio", "floor_ratio", *beside}
     assert {key: row[key] for key in STEADY} == STEADY | {"threads": threads}
@@ -429,18 +456,16 @@ def test_races_run_on_a_cell(tmp_path, name, threads, beside):
     assert figures["answers"][0] in printed
 
 
-def test_activations_run_on_a_cell(tmp_path):
-    pytest.importorskip("onnxruntime")
-    figures, _ = figures_of(tmp_path, "activations", "--cells", "8,2,5", "--seconds", 0.01)
+def test_activations_run_on_a_cell(figures_of):
+    figures, _ = figures_of("activations", "--cells", "8,2,5", "--seconds", 0.01)
     assert [row["activations"] for row in figures["rows"]] == ["hard_sigmoid/hard_tanh", "sigmoid/relu", "own"]
     for row in figures["rows"]:
         assert row["ratio"] == pytest.approx(row["ours_ms"] / row["usual_ms"])
     assert figures["verdicts"]["loop"]["target_mean"] == pytest.approx(1 / 3)
 
 
-def test_stream_runs_on_a_size(tmp_path):
-    pytest.importorskip("onnxruntime")
-    figures, _ = figures_of(tmp_path, "stream", "--hidden", 8, "--seconds", 0.01)
+def test_stream_runs_on_a_size(figures_of):
+    figures, _ = figures_of("stream", "--hidden", 8, "--seconds", 0.01)
     (row,) = figures["rows"]
     assert {"step_ms", "stream_ms", "torch_ms", "onnxruntime_ms"} < set(row)
     assert row["ratio"] == pytest.approx(row["step_ms"] / row["torch_ms"])
@@ -448,16 +473,14 @@ def test_stream_runs_on_a_size(tmp_path):
     assert verdict["worst"] == pytest.approx(row["stream_ms"] / row["onnxruntime_ms"])
 
 
-def test_api_runs_on_a_cell(tmp_path):
-    pytest.importorskip("onnxruntime")
-    figures, _ = figures_of(tmp_path, "api", "--cells", "8,2,5", "--seconds", 0.01)
+def test_api_runs_on_a_cell(figures_of):
+    figures, _ = figures_of("api", "--cells", "8,2,5", "--seconds", 0.01)
     assert figures["rows"][0]["ours_ms"] > 0
     assert figures["answers"][0].endswith("(no target)")
 
 
-def test_cold_runs(tmp_path):
-    pytest.importorskip("onnxruntime")
-    figures, _ = figures_of(tmp_path, "cold", "--runs", 1)
+def test_cold_runs(figures_of):
+    figures, _ = figures_of("cold", "--runs", 1)
     assert [row["process"] for row in figures["rows"]] == ["right after the install", "later"]
     assert all(row["wall_s"] > 0 for row in figures["rows"])
 

@@ -1,17 +1,20 @@
 """The networks, the judging and the slopes of ``python -m benchmarks squashing``."""
 
 import argparse
+import contextlib
+import io
 import json
 import math
-import os
-import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tallycell as tc
+from tallycell import activations
+from tallycell.kernels.cpu import readiness
 from tallycell.learning.languages import language
 from tallycell.learning.settings import SETTINGS
 from tallycell.machine.compiling.compilation import compile_machine
@@ -23,7 +26,7 @@ pytest.importorskip("matplotlib")
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed; they run from the repository
 
-from benchmarks import squashing, squashing_characters, squashing_limits, squashing_networks  # noqa: E402
+from benchmarks import __main__, squashing, squashing_characters, squashing_limits, squashing_networks  # noqa: E402
 from benchmarks.squashing_networks import Choice, Recipe, SideBySide  # noqa: E402
 
 CLASSICAL = Choice("sigmoid", "tanh", "tanh")
@@ -56,12 +59,20 @@ def states(net, codes):
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("squashing")
-    command = [sys.executable, "-m", "benchmarks", "squashing", "--quick", "--json", str(folder / "kept.json")]
-    command += ["--picture", str(folder / "picture.png")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / "kept.json").read_text())["figures"], done.stdout, folder
+    """In this process, with fewer characters to read; the cores it takes, and the functions it names, would last."""
+    folder, printed = tmp_path_factory.mktemp("squashing"), io.StringIO()
+    words = ["benchmarks", "squashing", "--quick", "--json", folder / "kept.json", "--picture", folder / "picture.png"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("default")  # as in a process of its own
+        patch.setattr(activations, "_FAMILIES", dict(activations._FAMILIES))
+        patch.setattr(squashing, "use_threads", lambda _: None)
+        patch.setattr(readiness, "_seconds_spent", {})
+        patch.setattr(readiness, "COMPILING_TAKES", math.inf)  # so short a run does not pay for it
+        patch.setattr(squashing_characters, "OF_A_MODULE", 300)
+        patch.setattr(squashing_characters, "READ", 200)
+        patch.setattr(sys, "argv", list(map(str, words)))
+        __main__.main()
+    return json.loads((folder / "kept.json").read_text())["figures"], printed.getvalue(), folder
 
 
 def test_there_is_a_row_for_each_task_recipe_choice_and_forget_gate(quick):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell.cli.explain_view import strength
-from tallycell.machine import shipped_machine
 
 
 @pytest.fixture
 def call(tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    tc.save(network_of("anbn"), tmp_path / "anbn.safetensors")
     (tmp_path / "s.txt").write_text("aaabb", encoding="utf-8")
     return ("explain", tmp_path / "anbn.safetensors", "--text", tmp_path / "s.txt")
 
@@ -38,7 +38,7 @@ def test_the_command_gives_the_account_of_the_largest_output(run, call):
 
 def test_steps_that_work_through_a_gate_stand_first(run, tmp_path):
     """By the account the output '(' after '()' is the bias alone; the machine's first step made it, through a gate."""
-    tc.save(tc.compile_machine(shipped_machine("dyck-1")), tmp_path / "dyck.safetensors")
+    tc.save(network_of("dyck-1"), tmp_path / "dyck.safetensors")
     (tmp_path / "s.txt").write_text("()", encoding="utf-8")
     call = ("explain", tmp_path / "dyck.safetensors", "--text", tmp_path / "s.txt", "--output", "(")
     told = json.loads(run(*call, "--json")[1])
@@ -99,7 +99,7 @@ def test_of_a_model_that_reads_both_ways_later_steps_are_named_too(run, tmp_path
 
 
 def test_steps_without_which_all_is_the_same_are_not_named(run, tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("tomita-1")), tmp_path / "m.safetensors")
+    tc.save(network_of("tomita-1"), tmp_path / "m.safetensors")
     (tmp_path / "s.txt").write_text("1101", encoding="utf-8")
     _, out, _ = run("explain", tmp_path / "m.safetensors", "--text", tmp_path / "s.txt", "--output", "accept")
     assert "+0 without it" not in out

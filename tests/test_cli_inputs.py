@@ -14,11 +14,11 @@ from safetensors.numpy import save_file
 from scipy.io import wavfile
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell.cli.inputs import open_input
 from tallycell.cli.options import Feeding, Source
 from tallycell.errors import InputError
 from tallycell.loaders import LoadedModel, Place
-from tallycell.machine import shipped_machine
 from tallycell.opening import read_scale
 from tallycell.scaling import Scaling
 
@@ -307,7 +307,7 @@ def test_neuralhydrology_run_reads_its_own_forcings(run, third_party, tmp_path):
 
 
 def test_a_recogniser_that_is_given_nothing_reads_its_own_language(run, tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    tc.save(network_of("anbn"), tmp_path / "anbn.safetensors")
     status, out, _ = run("read", tmp_path / "anbn.safetensors")
     assert status == 0
     assert "it read strings of its own: 186 strings that its own machine does not fail on" in out
@@ -315,7 +315,7 @@ def test_a_recogniser_that_is_given_nothing_reads_its_own_language(run, tmp_path
 
 
 def test_six_steps_are_said_to_be_too_few(run, tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    tc.save(network_of("anbn"), tmp_path / "anbn.safetensors")
     (tmp_path / "short.txt").write_text("aaabbb", encoding="utf-8")
     status, out, _ = run("read", tmp_path / "anbn.safetensors", "--text", tmp_path / "short.txt")
     assert status == 0
@@ -356,7 +356,7 @@ def test_a_unit_is_shown_with_dates_and_with_what_lies_beside(run, tmp_path):
 
 
 def test_the_page_and_the_unit_keep_events_apart_in_an_output_of_ascii(tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    tc.save(network_of("anbn"), tmp_path / "anbn.safetensors")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     for options in ((), ("--unit", "0.0")):
         command = [sys.executable, "-m", "tallycell", "read", tmp_path / "anbn.safetensors", *options]

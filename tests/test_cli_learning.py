@@ -141,7 +141,7 @@ main()
 def test_train_goes_on_from_its_checkpoint_if_its_networks_could_not_be_saved(run, tmp_path, monkeypatch, saved):
     def arguments(folder):
         files = [folder / "a.safetensors", "--hardened", folder / "exact.safetensors"]
-        return ["train", "tomita-1", "--hidden", 2, "--networks", 8, "--steps", 100, "-o", *files]
+        return ["train", "tomita-1", "--hidden", 2, "--networks", 8, "--steps", 50, "-o", *files]
 
     files = [tmp_path / name for name in ("a.safetensors", "exact.safetensors", "a.safetensors.training")]
     command = [sys.executable, "-c", FULL, str(saved), *map(str, arguments(tmp_path))]
@@ -158,7 +158,7 @@ def test_train_goes_on_from_its_checkpoint_if_its_networks_could_not_be_saved(ru
     whole.mkdir()
     run(*arguments(whole))
     assert [(whole / file.name).read_bytes() for file in files[:2]] == [file.read_bytes() for file in files[:2]]
-    assert len(steps) == 100
+    assert len(steps) == 50
 
 
 # ---- scoreboard ------------------------------------------------------------------------------------------------------

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="FIFOs and devices are POSIX's")
 
 
 @pytest.fixture
 def inputs(tmp_path):
-    from tallycell.machine.compiling.compilation import compile_machine
-    from tallycell.machine.shipped import shipped_machine
 
-    tc.save(compile_machine(shipped_machine("parity")), tmp_path / "net.safetensors")
+    tc.save(network_of("parity"), tmp_path / "net.safetensors")
     np.save(tmp_path / "x.npy", np.ones((5, 2), np.float32))
     return tmp_path
 

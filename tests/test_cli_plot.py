@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import tallycell as tc
-from tallycell.machine import shipped_machine
+from compiled_once import network_of
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture
 def counter(tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    tc.save(network_of("anbn"), tmp_path / "anbn.safetensors")
     return tmp_path / "anbn.safetensors"
 
 

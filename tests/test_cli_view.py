@@ -9,14 +9,14 @@ import sys
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell.cli.view_commands import find_trace
 from tallycell.errors import InputError
-from tallycell.machine import shipped_machine
 
 
 @pytest.fixture
 def counter(tmp_path):
-    tc.save(tc.compile_machine(shipped_machine("anbn")), tmp_path / "anbn.safetensors")
+    tc.save(network_of("anbn"), tmp_path / "anbn.safetensors")
     (tmp_path / "s.txt").write_text("aaabbb" * 60, encoding="utf-8")
     return tmp_path / "anbn.safetensors", "--text", tmp_path / "s.txt"
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell.cli import main
 from tallycell.cli.help import EXAMPLES, GROUPS
 from tallycell.machine import shipped_machine
@@ -30,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "machine.txt").write_text(str(shipped_machine("anbn")))
     (tmp_path / "strings.txt").write_text("ab\naabb\naab\nba\n")
-    network = tc.compile_machine(shipped_machine("anbn"))
+    network = network_of("anbn")
     for name in ("network", "mine"):
         tc.save(network, tmp_path / f"{name}.safetensors")
     tc.save(brackets(forget=9.0), tmp_path / "trained.safetensors")
@@ -83,7 +84,8 @@ def test_each_example_runs_as_it_stands(run, request, folder, monkeypatch, comma
     if command == "train":  # which takes half a minute
         pytest.importorskip("torch")
         arguments += ["--steps", "2", "--networks", "1", "--hidden", "1"]
-    if command == "view":  # which serves until it is interrupted
+    if command == "view":  # which serves until it is interrupted; the tests of README.md measure such effects
+        arguments += ["--no-effects"]
         monkeypatch.setattr("tallycell.view.server.Server.serve_forever", lambda _: None)
         monkeypatch.setattr("webbrowser.open", lambda _: True)
     if command == "scoreboard":  # which takes minutes

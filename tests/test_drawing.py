@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell import plot
 from tallycell.machine import shipped_machine
 
 pytest.importorskip("matplotlib", reason="needs the extra plot")
-MODEL = tc.compile_machine(shipped_machine("anbn"))
+MODEL = network_of("anbn")
 GIVEN = "aaabbb" * 40
 
 

@@ -9,12 +9,12 @@ import pytest
 import xarray as xr
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell.effect import purposes
 from tallycell.effect.effects import Push, Suffering, UnitEffect
 from tallycell.effect.purposes import has_outputs, measure_purposes, with_purposes
 from tallycell.errors import InputError
 from tallycell.loaders.loaded_model import Head, LoadedModel
-from tallycell.machine import shipped_machine
 from tallycell.reading import blocks
 
 COUNTED = {"label": "0.0", "kind": "zero", "unit": "bits a symbol"}
@@ -49,7 +49,7 @@ def test_a_purpose_is_what_is_lost_if_that_is_sure_and_what_is_pushed(found, sai
 @pytest.fixture
 def counter(tmp_path):
     """A compiled a^n b^n, which reads strings of its own machine."""
-    model = tc.compile_machine(shipped_machine("anbn"))
+    model = network_of("anbn")
     tc.save(model, tmp_path / "anbn.safetensors")
     return tmp_path / "anbn.safetensors"
 

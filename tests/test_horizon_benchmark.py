@@ -10,8 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks are not inst
 
 from benchmarks import counting, horizon, spoiled
 
-from tallycell.machine.compiling.compilation import compile_machine
-from tallycell.machine.shipped import shipped_machine
+from compiled_once import network_of
 
 
 def test_it_names_fifty_networks_of_ten_machines():
@@ -20,7 +19,7 @@ def test_it_names_fifty_networks_of_ten_machines():
 
 
 def test_noise_is_relative_and_gaussian_and_a_seed_gives_the_same_network():
-    net = compile_machine(shipped_machine("shuffle-2"))
+    net = network_of("shuffle-2")
     once, again = (spoiled.spoil(net, 1e-2, 3) for _ in range(2))
     assert once == again
     before, after = (one.parameters.weights["weight_hh_l0"].astype(float) for one in (net, once))
@@ -30,7 +29,7 @@ def test_noise_is_relative_and_gaussian_and_a_seed_gives_the_same_network():
 
 
 def test_a_softened_gate_is_about_as_far_from_its_limit_as_the_noise():
-    net = compile_machine(shipped_machine("majority"))
+    net = network_of("majority")
     soft = spoiled.spoil(net, 1e-3, 0, soften=True).parameters
     pre = (soft.weights["bias_ih_l0"] + soft.weights["bias_hh_l0"])[1]
     assert 1 / (1 + np.exp(pre)) == pytest.approx(1e-3, rel=0.1)
@@ -89,7 +88,7 @@ def test_where_a_count_is_lost_the_near_miss_fails_first_and_the_next_member_too
 
         return take_at_most_64
 
-    _, state = right(compile_machine(shipped_machine("anbn")))(np.zeros((1, 9), np.uint8), None)
+    _, state = right(network_of("anbn"))(np.zeros((1, 9), np.uint8), None)
     stopped_cell = int(np.abs(state[1][0, 0]).argmax())
     monkeypatch.setattr(counting, "ours", stopped)
     found = counting.count_to_the_end("tallycell", 64)

@@ -32,6 +32,7 @@ from tallycell.machine.counter_machine import FAIL
 from tallycell.machine.hardening import harden
 from tallycell.machine.notation.text import parse
 
+pytestmark = pytest.mark.usefixtures("hardening_compiles_once")
 COUNTING = ("anbn", "anbn-sampled", "anbncn", "anbncndn-sampled", "anbmcnm", "anb2n", "copy")
 
 
@@ -237,8 +238,14 @@ LEAKY = Row("2", "anbn", 3, Reach(10**6), "nothing")
 WALKS = Row("6", "difference-below-5", 10, AtLengths((256,), (64,), deep_brackets), "nothing")
 
 
-def test_an_exact_network_passes_in_every_column():
-    found = score(SHORT, fakes.train_exact(SHORT, 4))
+@pytest.fixture(scope="module")
+def exact_score():
+    """The score of an exact network; a copy is to be changed, not this."""
+    return score(SHORT, fakes.train_exact(SHORT, 4))
+
+
+def test_an_exact_network_passes_in_every_column(exact_score):
+    found = exact_score
     for column in ("trained", "snapped", "hardened"):
         assert found[column] == {"first_failure": None, "kind": None, "searched": 3000}
         assert passes(SHORT, found[column])
@@ -307,9 +314,9 @@ def test_a_network_that_training_hardened_is_not_hardened_again(monkeypatch):
     assert score(SHORT, replace(trained, hardened=hardened))["units"] == hardened.net.parameters.hidden_size
 
 
-def test_page_names_the_rows_that_have_no_results():
+def test_page_names_the_rows_that_have_no_results(exact_score):
     def without(there):
-        results = [{**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": 0, "units": 3}]
+        results = [{**exact_score, "seed": 0, "units": 3}]
         page = page_of([(replace(SHORT, key=row.key), results) for row in there], None)
         return [line for line in page.splitlines() if line.startswith("Rows without results")]
 
@@ -319,8 +326,8 @@ def test_page_names_the_rows_that_have_no_results():
     )
 
 
-def test_page_says_how_long_rows_took_apart_by_whether_they_run_by_default():
-    one = {**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": 0, "units": 3, "seconds": 150.0}
+def test_page_says_how_long_rows_took_apart_by_whether_they_run_by_default(exact_score):
+    one = {**exact_score, "seed": 0, "units": 3, "seconds": 150.0}
     there = [
         (SHORT, [{**one, "judging_seconds": 60.0}, {**one, "judging_seconds": 61.0}]),
         (replace(SHORT, slow=True), [{**one, "judging_seconds": 600.0}]),
@@ -353,11 +360,8 @@ def test_results_of_another_recipe_are_not_taken(tmp_path, monkeypatch):
     assert len(results_of(SHORT, read_results(file))) == 0
 
 
-def test_page_says_how_many_units_hardening_took():
-    results = [
-        {**score(SHORT, fakes.train_exact(SHORT, 0)), "seed": seed, "units": units}
-        for seed, units in enumerate((9, 5, 6))
-    ]
+def test_page_says_how_many_units_hardening_took(exact_score):
+    results = [{**exact_score, "seed": seed, "units": units} for seed, units in enumerate((9, 5, 6))]
     line = next(line for line in page_of([(SHORT, results)], None).splitlines() if line.startswith(f"| {SHORT.key} |"))
     assert line.split(" | ")[2:4] == [str(SHORT.hidden), "5 / 6 / 9"]
 

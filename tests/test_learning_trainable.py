@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 from tallycell.errors import ParameterError
 from tallycell.learning.languages import language
-from tallycell.machine import shipped_machine
 from tallycell.machine.checking.network_runner import NetworkRunner
 
 torch = pytest.importorskip("torch")
@@ -52,7 +52,7 @@ def test_a_frozen_network_does_not_change_with_training():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_from_a_recogniser_and_back_is_the_same_recogniser(dtype):
-    net = tc.compile_machine(shipped_machine("anbncn"), dtype)
+    net = network_of("anbncn", dtype)
     assert Trainable.from_recogniser(net).freeze() == net
 
 
@@ -62,7 +62,7 @@ def test_two_layers_come_back_as_they_went():
 
 
 def test_a_recogniser_that_starts_elsewhere_is_refused():
-    net = tc.compile_machine(shipped_machine("anbn"))
+    net = network_of("anbn")
     started = tc.Recogniser(
         net.alphabet, net.inputs, net.parameters, net.readout_weight, net.readout_bias, net.outputs, net.decision,
         c_0=np.ones((1, net.parameters.hidden_size)),
@@ -124,7 +124,7 @@ def test_plain_descent_lowers_the_loss():
 
 @pytest.mark.parametrize("name", ["anbn", "dyck-1", "anbncn"])
 def test_a_compiled_machine_decides_as_the_targets_say(name):
-    net = Trainable.from_recogniser(tc.compile_machine(shipped_machine(name)))
+    net = Trainable.from_recogniser(network_of(name))
     sample = language(name).draw(np.random.default_rng(0), 20)
     with torch.no_grad():
         chosen = net(sample.codes).numpy() > 0

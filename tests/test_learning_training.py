@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from compiled_once import network_for, network_of
 from tallycell.errors import InputError
 from tallycell.learning import training
 from tallycell.learning.judging import decider_of, search_first_failure
@@ -20,7 +21,6 @@ from tallycell.learning.selection import Judgement, harden_on, judge_snapped
 from tallycell.learning.settings import Settings
 from tallycell.learning.trainable import Trainable
 from tallycell.learning.training import Progress, train
-from tallycell.machine.compiling.compilation import compile_machine
 from tallycell.machine.extracting.snapping import SnappedNetwork
 
 SHORT = Settings(together=3, steps=12, judged_on=50, checked_on=60)
@@ -112,10 +112,7 @@ def test_each_gradient_is_shortened_by_itself():
 def test_a_network_compiled_from_the_truth_makes_no_error_and_one_whose_readout_is_turned_makes_them(name):
     of = language(name)
     sample = of.draw(np.random.default_rng(0), 40)
-    if of.sampled:
-        net = replace(compile_machine(language("anbn").machine), decision="argmax")
-    else:
-        net = compile_machine(of.machine)
+    net = replace(network_of("anbn"), decision="argmax") if of.sampled else network_for(of.machine)
     assert judge_snapped(net, sample).errors == 0
     assert (
         judge_snapped(replace(net, readout_weight=-net.readout_weight, readout_bias=-net.readout_bias), sample).errors
@@ -126,7 +123,7 @@ def test_a_network_compiled_from_the_truth_makes_no_error_and_one_whose_readout_
 def test_only_the_last_symbol_is_judged_where_only_it_counts():
     of = language("parity")
     sample = of.draw(np.random.default_rng(0), 40)
-    always_even = replace(compile_machine(of.machine), readout_weight=[[0.0]], readout_bias=[1.0])
+    always_even = replace(network_for(of.machine), readout_weight=[[0.0]], readout_bias=[1.0])
     odd = [of.text(codes[:length]).count("b") % 2 for codes, length in zip(sample.codes, sample.lengths, strict=True)]
     assert judge_snapped(always_even, sample).errors == pytest.approx(np.mean(odd))
 
@@ -134,7 +131,7 @@ def test_only_the_last_symbol_is_judged_where_only_it_counts():
 def test_a_machine_that_is_wrong_on_strings_it_was_not_read_from_is_read_from_these_too():
     of = language("dyck-1")
     flat, deep = (of.sample([of.encode(text) for text in texts]) for texts in (["()", "()()"], ["(())", "((()))"]))
-    net = compile_machine(of.machine)
+    net = network_for(of.machine)
     assert not harden_on(net, flat).extraction.machine.accepts("(())")  # no depth was seen, and none is guessed
     hardened = harden_on(net, flat, deep)
     assert hardened.extraction.fidelity.strings == 4
@@ -144,12 +141,12 @@ def test_a_machine_that_is_wrong_on_strings_it_was_not_read_from_is_read_from_th
 def test_strings_on_which_the_machine_is_right_are_not_read_besides():
     of = language("dyck-1")
     drawn, others = (of.draw(np.random.default_rng(seed), 40) for seed in (0, 1))
-    assert harden_on(compile_machine(of.machine), drawn, others).extraction.fidelity.strings == 40
+    assert harden_on(network_for(of.machine), drawn, others).extraction.fidelity.strings == 40
 
 
 def test_a_network_that_is_wrong_on_strings_its_machine_is_read_from_is_not_hardened():
     of = language("majority")
-    net = compile_machine(of.machine)
+    net = network_for(of.machine)
     short, long = (of.sample([of.encode(text)]) for text in ("aa", "aabbb"))
     always = replace(net, readout_weight=np.zeros((1, 1), np.float32), readout_bias=np.ones(1, np.float32))
     assert harden_on(always, short) is not None
@@ -208,7 +205,7 @@ def test_short_strings_are_more_and_noise_ends_and_cells_are_read_with_slopes_th
 
 def test_a_network_that_is_nearly_right_is_taken_if_hardened_it_is_right(monkeypatch):
     of, wrong = language("dyck-1"), iter([0.3, 0.004, 0.008])
-    exact = harden_on(compile_machine(of.machine), of.draw(np.random.default_rng(0), 20))
+    exact = harden_on(network_for(of.machine), of.draw(np.random.default_rng(0), 20))
     tried = []
 
     def hardened(net, sample, checked):

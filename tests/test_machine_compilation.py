@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from compiled_once import network_of
 from machines import random_machine
 from tallycell.errors import ParameterError
 from tallycell.kernels.stack import StackInput, run_stack
@@ -91,8 +92,7 @@ SLOW = {"anbncn", "anbncndn", "cycle-navigation", "shuffle-6"}
 
 @pytest.mark.parametrize("name", [name for name in shipped_machines() if name not in SLOW])
 def test_shipped_machine_compiles_into_few_units_and_is_right_on_all_short_strings(name):
-    machine = shipped_machine(name)
-    net = compile_machine(machine)
+    machine, net = shipped_machine(name), network_of(name)
     assert (net.alphabet, net.outputs, net.decision) == (machine.alphabet, machine.outputs, machine.decision)
     assert net.parameters.hidden_size <= UNITS[name]
     assert_right(machine, net, in_torch=True)
@@ -106,8 +106,7 @@ def test_larger_shipped_machine_is_right_on_all_short_strings(name, one_hot_only
 
 @pytest.mark.parametrize("name", ["anbn", "dyck-1", "tomita-3", "modulo-5"])
 def test_float64_is_right_too(name):
-    machine = shipped_machine(name)
-    net = compile_machine(machine, "float64")
+    machine, net = shipped_machine(name), network_of(name, "float64")
     assert net.parameters.dtype == np.float64
     assert_right(machine, net, in_torch=True)
 
@@ -115,7 +114,7 @@ def test_float64_is_right_too(name):
 @pytest.mark.parametrize("name", ["anbn", "anb2n", "comment-depth", "tomita-3"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_gate_that_matters_is_at_its_limit(name, dtype):
-    net = compile_machine(shipped_machine(name), dtype)
+    net = network_of(name, dtype)
     strings, _ = said_on_all(shipped_machine(name), 6)
     (layer,) = run_stack(net.parameters, StackInput(net.inputs[strings.T], *states_of(net, len(strings))))
     i, f, g, o, c = (getattr(layer[0], gate) for gate in "ifgoc")
@@ -147,7 +146,7 @@ def last_said(net, codes, chunk=100_000):
 
 
 def test_million_symbols_and_their_near_misses_are_told_apart():
-    net = compile_machine(shipped_machine("anbn"))
+    net = network_of("anbn")
     n = 500_000
     ends = [last_said(net, codes) for codes in members_and_near_misses(n)]
     assert ends == [{"accept"}, {"b"}, set(), set()]
@@ -256,7 +255,7 @@ def test_fail_says_what_the_machine_says_in_fail():
     machine = shipped_machine("anbn")
     codes = np.array([[0, 1, 0, 1, 1]])
     assert machine.run("aba").state == FAIL
-    assert not said_by_kernel(compile_machine(machine), codes)[2:].any()
+    assert not said_by_kernel(network_of("anbn"), codes)[2:].any()
 
 
 @pytest.mark.parametrize("said", ["accept", "tag even when n > -1"])

@@ -1,17 +1,21 @@
 """A network that counts about right, made exact on its own units."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_for, network_of
 from tallycell.errors import ParameterError
 from tallycell.machine import shipped_machine
 from tallycell.machine.compiling.rebuilding import _corners, rebuild_units
 from tallycell.machine.extracting.extraction import extract_with_walk
 from tallycell.machine.extracting.recording import record_strings
 from tallycell.machine.extracting.strings import Strings
+
+pytestmark = pytest.mark.usefixtures("hardening_compiles_once")
 
 
 def scattered(net, places, units, noise=0.0):
@@ -39,8 +43,7 @@ def scattered(net, places, units, noise=0.0):
 
 @pytest.mark.parametrize("name", ["anbn", "anb2n"])
 def test_hardened_network_counts_in_the_cells_of_the_old(name):
-    machine = shipped_machine(name)
-    exact = tc.compile_machine(machine)
+    machine, exact = shipped_machine(name), network_of(name)
     places = np.array([4, 1, 2, 5][: exact.parameters.hidden_size])
     old = scattered(exact, places, units=6, noise=3e-3)
     hardened = tc.harden(old)
@@ -49,7 +52,8 @@ def test_hardened_network_counts_in_the_cells_of_the_old(name):
         key: weight.shape for key, weight in old.parameters.weights.items()
     }
     assert hardened.net.parameters.dtype == np.float32
-    cells = [[one.unit for one in tc.extract_machine(net).evidence] for net in (old, hardened.net)]
+    extractions = hardened.extraction, tc.extract_machine(hardened.net)
+    cells = [[one.unit for one in extraction.evidence] for extraction in extractions]
     assert cells[0] == cells[1]
     assert cells[0][0] in places
     before, after = (tc.counting_horizon(machine, net).symbols for net in (old, hardened.net))
@@ -98,14 +102,14 @@ def test_a_network_that_is_not_its_machine_is_not_hardened_unless_told():
 
 
 def test_symbol_for_all_others_is_kept():
-    net = replace(tc.compile_machine(shipped_machine("dyck-1")), unknown="(")
+    net = replace(network_of("dyck-1"), unknown="(")
     hardened = tc.harden(net).net
     assert hardened.unknown == "("
     assert hardened.encode("x").tolist() == net.encode("x").tolist()
 
 
 def test_hardened_network_of_two_layers_has_one():
-    below = tc.compile_machine(shipped_machine("dyck-1"), "float64")
+    below = network_of("dyck-1", "float64")
     units = below.parameters.hidden_size
     weights = dict(below.parameters.weights)
     # The second layer shows each h of the first for one step: g = tanh(50 h), kept by nothing.
@@ -128,20 +132,20 @@ def test_hardened_network_of_two_layers_has_one():
 @pytest.mark.parametrize("name", ["comment-depth", "modulo-5"])
 def test_network_whose_machine_alone_needs_more_units_keeps_its_own(name):
     """Three units of nested comments, read as a program and compiled anew, would be seven."""
-    machine = shipped_machine(name)
-    exact = tc.compile_machine(machine)
+    exact = network_of(name)
     units = exact.parameters.hidden_size
     old = scattered(exact, np.arange(units), units, noise=3e-3)
     hardened = tc.harden(old)
-    assert tc.compile_machine(hardened.extraction.machine).parameters.hidden_size > units
+    assert network_for(hardened.extraction.machine).parameters.hidden_size > units
     assert (hardened.same_units, hardened.net.parameters.hidden_size) == (True, units)
     checked = tc.check_machine(hardened.extraction.machine, hardened.net, length=6, samples=50, longest=2_000)
     assert checked.agree
     assert tc.counting_horizon(hardened.extraction.machine, hardened.net).symbols >= 2**24
 
 
+@cache
 def walk_of(name):
-    extraction, walk = extract_with_walk(tc.compile_machine(shipped_machine(name)))
+    extraction, walk = extract_with_walk(network_of(name))
     assert walk is not None
     return extraction.machine, walk
 
@@ -187,7 +191,7 @@ def test_whether_what_is_0_is_exposed_does_not_matter():
 
 
 def test_a_rebuilt_network_that_decides_otherwise_is_not_used(monkeypatch):
-    old = tc.compile_machine(shipped_machine("comment-depth"))
+    old = network_of("comment-depth")
 
     def rebuild_wrongly(*arguments):
         net = rebuild_units(*arguments)

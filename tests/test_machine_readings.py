@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_for, network_of
 from tallycell.machine import shipped_machine, shipped_machines
 from tallycell.machine.compiling import compilation
 from tallycell.machine.extracting.allowed import allowed_inputs
@@ -74,8 +75,7 @@ def purposes(net, strings):
             yield "timer" if max((moving > 0).mean(), (moving < 0).mean()) >= 0.8 else "counter"
 
 
-def assert_named(machine):
-    net = tc.compile_machine(machine)
+def assert_named(machine, net):
     strings = strings_for(machine, net)
     units = read(machine, net, strings)
     assert [unit.role for unit in units] == list(purposes(net, strings))
@@ -88,30 +88,31 @@ def test_units_of_a_shipped_machine_are_named_for_what_they_are(name, monkeypatc
     if name in SLOW:  # the search for shorter codes takes seconds; without it the control is one-hot
         monkeypatch.setattr(compilation, "_TRIES", 0)
     machine = shipped_machine(name)
-    units = assert_named(machine)
+    units = assert_named(machine, tc.compile_machine(machine) if name in SLOW else network_of(name))
     counting = [unit for unit in units if unit.role in ("counter", "timer")]
     assert len(counting) >= len(machine.counters)  # a counter may be kept as its two parts
 
 
 def test_the_counter_of_brackets_is_said_to_count_them():
-    units = assert_named(shipped_machine("dyck-1"))
+    units = assert_named(shipped_machine("dyck-1"), network_of("dyck-1"))
     assert units[0].sentence == "Counts up by 1 at '(' and down by 1 at ')'; never forgets; always shown."
 
 
 def test_a_counter_that_nearly_always_moves_is_a_timer():
-    (unit,) = assert_named(parse(TIMED))
+    (unit,) = assert_named(parse(TIMED), network_for(parse(TIMED)))
     assert unit.role == "timer"
     assert unit.sentence.startswith("Times: it goes up by 1 at 'x'; reset at newline; forgets within ")
 
 
 def test_three_states_are_flags_or_shown_at_each_step_and_nothing_counts():
-    assert {unit.role for unit in assert_named(parse(SET_AND_CLEARED))} <= {"flag", "memoryless"}
+    machine = parse(SET_AND_CLEARED)
+    assert {unit.role for unit in assert_named(machine, network_for(machine))} <= {"flag", "memoryless"}
 
 
 def test_a_leaky_counter_is_not_named_as_if_it_were_exact():
     """The near miss: the same network with f = 0.8."""
     machine = shipped_machine("majority")
-    net = tc.compile_machine(machine)
+    net = network_of("majority")
     weights = {name: np.array(weight) for name, weight in net.parameters.weights.items()}
     units = net.parameters.hidden_size
     for name in weights:

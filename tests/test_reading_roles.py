@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tallycell as tc
+from compiled_once import network_of
 from hand_set import BIG, SYMBOLS, amounts_network, network, random_text, read, weather
-from tallycell.machine import shipped_machine
 from tallycell.reading.nothing_learned import shuffled
 from tallycell.reading.roles import FEWEST_STEPS_READ
 
@@ -22,7 +22,7 @@ def of_amounts(parameters, x=None):
 
 def compiled(name, counter=0):
     """Unit of a compiled machine that counts, on strings of its own language and near misses."""
-    recogniser = tc.compile_machine(shipped_machine(name))
+    recogniser = network_of(name)
     draw = np.random.default_rng(0)
     text = "".join("a" * int(n) + "b" * int(n + draw.integers(-1, 2)) for n in draw.integers(1, 12, 200))
     return tc.read_units(tc.record_trace(recogniser, recogniser.inputs[recogniser.encode(text)]), tokens=text)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from browsing import HOSTILE, browser, watched  # noqa: F401, fixtures
-from tallycell.machine import shipped_machine
-from tallycell.machine.compiling.compilation import compile_machine
+from compiled_once import network_of
 from tallycell.view.lesson import lesson_page
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -106,7 +105,7 @@ def test_the_second_screen_is_the_cell_with_six_buttons(window, address):
 
 def first_wrong(leak: float, up: float, most: int) -> int | None:
     """Give the first n at which a broken network is wrong, by an LSTM written out here."""
-    network = compile_machine(shipped_machine("anbn"))
+    network = network_of("anbn")
     weights = {name: weight.astype(float) for name, weight in network.parameters.weights.items()}
     sigmoid = lambda x: 0.5 + 0.5 * np.tanh(x / 2)  # noqa: E731
 

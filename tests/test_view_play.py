@@ -8,6 +8,7 @@ import pytest
 
 import tallycell as tc
 from browsing import HOSTILE, browser, serving, text_bundle, watched, written  # noqa: F401, fixtures
+from compiled_once import network_of
 from tallycell.activations import activation
 from tallycell.errors import InputError
 from tallycell.machine import CounterMachine, shipped_machine
@@ -26,8 +27,7 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("machines")
     found = {}
     for name in MACHINES:
-        machine = shipped_machine(name)
-        network = compile_machine(machine)
+        machine, network = shipped_machine(name), network_of(name)
         path = folder / f"{name}.html"
         machine_page(machine, network, f"the machine {name}").write(path)
         found[name] = machine, network, path.as_uri()
