@@ -168,7 +168,7 @@ def test_the_unit_behind_one_is_had_ready_and_is_drawn_as_if_it_were_opened_anew
     drawn = "document.querySelector('.unit-view canvas').toDataURL()"
     page = window.open(address, "view=unit&steps=0-50").page
     first = window.state().get("unit")
-    page.wait_for_function("tallycell.bundle.lives.size === 2")  # the one that is seen, and the one behind it
+    window.until("tallycell.bundle.lives.size === 2")  # the one that is seen, and the one behind it
     page.get_by_role("button", name="Next unit").click()
     window.settle()
     state = window.state()
