@@ -18,9 +18,10 @@ from tallycell.machine.comparing.equivalence import compare_machines
 from tallycell.machine.comparing.reachability import TooManySituations
 from tallycell.machine.compiling import compilation
 from tallycell.machine.compiling.compilation import compile_machine
+from tallycell.machine.extracting import extraction as extracting
 from tallycell.machine.extracting.allowed import Automaton
 from tallycell.machine.extracting.bisimulation import names_of_rows
-from tallycell.machine.extracting.cells_to_counters import _leads_on, tabulate
+from tallycell.machine.extracting.cells_to_counters import Tabulated, _leads_on, tabulate
 from tallycell.machine.extracting.extraction import Extraction, extract_machine
 from tallycell.machine.extracting.fidelity import machine_decisions
 from tallycell.machine.extracting.recording import measure_units, record_strings
@@ -479,6 +480,65 @@ def test_a_threshold_is_one_counter_and_one_comparison(step):
         assert bool(machine.says(machine.run(string))) is long, string
 
 
+IN_PIECES = """
+alphabet a b
+counters up down
+state above:
+  on a  up +1
+  on b when up > 0  up -1
+  on b when up = 0  down +1 -> below
+  accept when up < 4
+state below:
+  on a when down > 1   down -1
+  on a when down <= 1  down -1 -> above
+  on b  down +1
+  accept when down < 4
+"""
+
+
+def test_a_difference_that_cells_count_in_pieces_is_one_counter_of_the_whole_string():
+    extraction = extract_machine(compile_machine(parse(IN_PIECES)))
+
+    assert extraction.exact
+    whole = parse("alphabet a b\ncounter n\non a  n +1\non b  n -1\naccept when -4 < n < 4")
+    assert compare_machines(extraction.machine, whole).verdict == "proved"
+    assert len(extraction.machine.counters) == 1
+    assert len(extraction.machine.states) == 1
+    assert "its counters run over whole strings" in extraction.report
+    assert not extraction.evidence  # no cell is that counter
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("up = 0  down +1 -> below", "up = 0  down +2 -> below"),  # the first step below counts twice, and never back
+    ("down > 1   down -1", "down > 1   down reset +1"),  # below, an a takes all but one back
+])  # fmt: skip
+def test_pieces_that_are_no_difference_are_not_counted_as_one(old, new):
+    machine = parse(IN_PIECES.replace(old, new))
+    assert machine != parse(IN_PIECES)
+    extraction = extract_machine(compile_machine(machine))
+
+    assert extraction.exact
+    longer = Strings.of(np.random.default_rng(1).integers(0, 2, (200, 300)), "drawn")
+    assert np.array_equal(machine_decisions(extraction.machine, longer), machine_decisions(machine, longer))
+
+
+@pytest.mark.parametrize("wrong", ["n <= 100", "n <= 2"])  # beyond the strings that were read; and on them
+def test_a_counter_of_the_whole_string_that_is_wrong_on_some_string_is_not_taken(monkeypatch, wrong):
+    text = f"""
+        alphabet a b
+        counter n
+        on a  {wrong}  n +1
+        on b           n -1
+        accept when -4 < n < 4
+        otherwise fail"""
+    monkeypatch.setattr(extracting, "SAVED", 0)
+    monkeypatch.setattr(extracting, "recounted", lambda *_: iter([Tabulated(parse(text), (None,), 0, True)]))
+    extraction = extract_machine(compile_machine(parse(IN_PIECES)))
+
+    assert extraction.exact
+    assert len(extraction.machine.counters) == 2
+
+
 def test_a_cycle_of_states_stays_one():
     """The near miss: what comes round again is no threshold."""
     machine = extract_machine(network_of("modulo-5")).machine
@@ -656,6 +716,25 @@ def test_the_snapped_network_counts_as_the_network_rounds():
     assert (run.decided == recorded.decided)[1:][strings.taken].all()
 
 
+def test_what_a_layer_above_does_follows_from_the_situation_and_the_symbol():
+    """It looks at a cell that has just moved: whether that comes to 0 must be known before the step."""
+    above = {"i": [0, 0, OPEN], "f": [0, 0, OPEN], "g": [2 * OPEN, 0, -OPEN], "o": [0, 0, OPEN]}  # up while more a
+    net = network(
+        layer(counting_unit([1, -1]), inputs=2), layer(above, inputs=1), alphabet="ab", readout=[[9, -4]],
+        outputs=("mostly more a",),
+    )  # fmt: skip
+    snapped = SnappedNetwork(net)
+    walk = walk_situations(snapped, Automaton(np.zeros((1, 2), np.int64)), Relations.none(2), most=1000)
+    taken = np.column_stack([walk.source, walk.symbol])
+    done = np.column_stack([taken, walk.keep, walk.step])
+    assert len(np.unique(taken, axis=0)) == len(np.unique(done, axis=0)) == 2 * len(walk.level)
+    run = snapped.run("".join(np.random.default_rng(0).choice(["a", "b"], 500)))
+    level = np.clip(run.count[:, 0], -walk.bound, walk.bound)
+    seen = np.column_stack([level[:-1], run.codes, run.keep[:, 0], run.step[:, 0], level[1:]])
+    walked = np.column_stack([walk.level[walk.source], walk.symbol, walk.keep, walk.step, walk.level[walk.target]])
+    assert set(map(tuple, seen.tolist())) <= set(map(tuple, walked.tolist()))
+
+
 def test_cells_that_move_together_are_seen_to_and_a_step_that_parts_them_is_noticed():
     snapped = SnappedNetwork(depth_network())
     relations = seen_relations(snapped.run("(()))"))
@@ -680,6 +759,28 @@ def test_relations_between_three_cells_exclude_signs_that_cannot_be():
         any(a == b + c for a, b, c in itertools.product(*(sizes[sign] for sign in row))) for row in signs.tolist()
     ]
     assert difference.allow(signs, np.ones(3, int)).tolist() == possible
+
+
+def after_a_step(weights, constant, level, keep, step) -> set[int]:
+    """Sums of two cells after a step, from all sizes up to 6 of these levels (1: that or more) that keep a relation."""
+    sizes = [{-1: range(-6, 0), 0: range(1), 1: range(1, 7)}[one] for one in level]
+    kept = (at for at in itertools.product(*sizes) if np.dot(weights, at) == constant)
+    return {int(np.dot(weights, np.where(keep, at, 0) + step)) for at in kept}
+
+
+@pytest.mark.parametrize(("weights", "constant"), [((1, -1), 0), ((1, 1), 0), ((1, 1), 2), ((2, -1), -1)])
+def test_a_relation_stands_only_where_a_step_keeps_it_for_every_size_of_the_cells(weights, constant):
+    relation, bound = Relations(np.array([weights]), np.array([constant])), np.ones(2, int)
+    standing = 0
+    for level, step in itertools.product(itertools.product((-1, 0, 1), repeat=2), repeat=2):
+        for keep in itertools.product((True, False), repeat=2):
+            (broken,) = relation.broken_by(*(np.array([one]) for one in (level, keep, step)), bound)
+            found = after_a_step(weights, constant, level, keep, step)
+            unknown = any(size and not kept for size, kept in zip(level, keep, strict=True)) and any(keep)
+            assert broken or found <= {constant}, (level, keep, step)
+            assert unknown or not found or broken == (found != {constant}), (level, keep, step)
+            standing += not broken
+    assert standing
 
 
 def test_of_many_cells_numbers_grow_beyond_64_bits_and_what_holds_is_still_found():

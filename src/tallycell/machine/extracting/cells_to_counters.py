@@ -18,6 +18,8 @@ from tallycell.machine.comparing.minimise import minimise
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.bisimulation import Counted, choose_counters, count_cells, names_of_rows
 from tallycell.machine.extracting.folding import fold, fold_counting
+from tallycell.machine.extracting.recounting import recounted_walks
+from tallycell.machine.extracting.strings import Strings
 from tallycell.machine.extracting.walk import Walk, coarsened
 from tallycell.machine.table import Table
 from tallycell.recogniser import Recogniser
@@ -41,7 +43,7 @@ class Tabulated:
     machine
         The machine.
     cells
-        For each counter the cell it counts, all layers' end to end.
+        For each counter the cell it counts, all layers' end to end; None for one that no cell is.
     undetermined
         Number of steps whose outcome the counters do not tell; the outcome seen most often was taken.
     folded
@@ -49,7 +51,7 @@ class Tabulated:
     """
 
     machine: CounterMachine
-    cells: tuple[int, ...]
+    cells: tuple[int | None, ...]
     undetermined: int
     folded: bool
 
@@ -106,7 +108,7 @@ def counting_one_more(walk: Walk, net: Recogniser, tabulated: Tabulated) -> Iter
     levels = np.array([len(np.unique(column)) for column in walk.level.T])
     often = [int(cell) for cell in np.argsort(-levels, kind="stable") if moves[cell] and levels[cell] >= FEWEST_LEVELS]
     for cell in [one for one in often if one not in tabulated.cells][:MOST_COUNTERS]:
-        cells = (*tabulated.cells, cell)
+        cells = (*(one for one in tabulated.cells if one is not None), cell)
         counted = fold_counting(walk, cells) if walk.seen else count_cells(walk, cells)
         one_more = None if counted is None else _tabulate(walk, net, counted, folded=walk.seen)
         if one_more is not None and not one_more.undetermined:
@@ -119,8 +121,21 @@ def smaller(tabulated: Tabulated) -> Tabulated:
     # Without counters, what the walk joined cannot be joined further.
     if not machine.counters or machine.next_state.size > MOST_MINIMISED:
         return tabulated
+    cell_of = dict(zip(machine.counters, tabulated.cells, strict=True))
     machine = minimise_late(minimise(machine))
-    return replace(tabulated, machine=machine, cells=tuple(int(name.split()[1]) for name in machine.counters))
+    return replace(tabulated, machine=machine, cells=tuple(cell_of[name] for name in machine.counters))
+
+
+def recounted(machine: CounterMachine, net: Recogniser, strings: Strings) -> Iterator[Tabulated]:
+    """Make the machines that do with counters of whole strings what a machine does with others, where there are any.
+
+    They are filled in from strings, as the smallest machine has it: whether they do the same is to be tried.
+    """
+    for walk, cells in recounted_walks(machine, strings):
+        counted = fold_counting(walk, cells)
+        again = None if counted is None else _tabulate(walk, net, counted, folded=True)
+        if again is not None and not again.undetermined:
+            yield replace(again, cells=(None,) * len(cells))
 
 
 @dataclass(frozen=True, eq=False)

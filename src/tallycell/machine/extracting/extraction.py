@@ -15,7 +15,13 @@ import numpy as np
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.allowed import AllowedInputs, Inputs, allowed_inputs
 from tallycell.machine.extracting.breaks import Break, find_breaks
-from tallycell.machine.extracting.cells_to_counters import Tabulated, counting_one_more, smaller, tabulate
+from tallycell.machine.extracting.cells_to_counters import (
+    Tabulated,
+    counting_one_more,
+    recounted,
+    smaller,
+    tabulate,
+)
 from tallycell.machine.extracting.fidelity import Fidelity, measure_fidelity
 from tallycell.machine.extracting.naming import name_parts
 from tallycell.machine.extracting.readings import Reading, measured_readings, snapped_readings, whole_reading
@@ -28,6 +34,8 @@ from tallycell.recogniser import Recogniser
 
 FEWEST_STATES, MOST_STATES = 5, 300  # of a machine that may hold in states what a counter would say
 SAVED = 3  # states, counters and constants that counting must spare
+LEAST = 3  # that a machine that counts has of them
+RECOUNTED, LONGEST_RECOUNTED = 100, 400  # strings on which counting them whole must do as well, and their length
 MOST_LINES = 100  # of a program that are printed
 
 
@@ -179,6 +187,7 @@ def extract_with_walk(net: Recogniser, inputs: Inputs = None) -> tuple[Extractio
         if whole is not None:
             search.consider(whole)
     search.count_what_states_hold()
+    search.count_whole_strings()
     best = search.best
     complete = best.exact and best.reading.certain
     return _describe(net, best, search.recorded, allowed), best.reading.walk if complete else None
@@ -241,6 +250,25 @@ class _Search:
             if candidate.exact:
                 self._best, least = candidate, size
 
+    def count_whole_strings(self) -> None:
+        """Count over whole strings what cells count in pieces, where the machine then is much smaller and as good."""
+        best = self.best
+        old = smaller(best.tabulated).machine
+        too_small = not old.counters or _size(old) < LEAST + SAVED
+        if not best.exact or too_small or self.allowed.sample is not None:  # what is beyond a sample, nobody knows
+            return
+        # It is made from strings alone, so it has to do on longer ones too, and there no worse than what it replaces.
+        more = strings_of_machine(old, self.allowed.automaton, RECOUNTED, longest=LONGEST_RECOUNTED)
+        longer = record_strings(self.net, more)
+        least = measure_fidelity(old, longer)
+        for tabulated in recounted(old, self.net, self.recorded.strings):
+            if _size(smaller(tabulated).machine) + SAVED > _size(old):
+                continue
+            candidate = _Candidate(best.reading, tabulated, measure_fidelity(tabulated.machine, self.recorded))
+            if candidate.exact and measure_fidelity(tabulated.machine, longer).steps_alike >= least.steps_alike:
+                self._best = candidate
+                return
+
 
 def _size(machine: CounterMachine) -> int:
     """Give what there is to read of a machine: its states, counters and constants."""
@@ -264,8 +292,14 @@ def _describe(net: Recogniser, best: _Candidate, recorded: Recorded, allowed: Al
             name, *divmod(cell, net.parameters.hidden_size), float(units.size[cell]), float(units.deviation[cell])
         )
         for name, cell in zip(machine.counters, tabulated.cells, strict=True)
+        if cell is not None
     )
     text = best.reading.text
+    if None in tabulated.cells:
+        text += (
+            "; its counters run over whole strings, while the cells count pieces of them. So it follows from the "
+            "strings and not from the gates"
+        )
     if tabulated.folded:
         text += "; what no string did is filled in as the smallest machine has it"
     if tabulated.undetermined:

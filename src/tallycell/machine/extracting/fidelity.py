@@ -1,9 +1,11 @@
 """On what share of strings a network and a machine agree."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from tallycell.machine.counter_machine import FAIL, CounterMachine
 from tallycell.machine.extracting.recording import Recorded
@@ -94,12 +96,26 @@ def measure_fidelity(machine: CounterMachine, recorded: Recorded) -> Fidelity:
 
 def machine_decisions(machine: CounterMachine, strings: Strings) -> Bool[np.ndarray, "states sequence output"]:
     """Give what a machine says at the start and after each symbol of each string."""
+    return np.stack([one.said for one in configurations(machine, strings)])
+
+
+class Configurations(NamedTuple):
+    """Where strings have led a machine: (sequence,), and (sequence, counter) and (sequence, output)."""
+
+    state: Int[np.ndarray, " sequence"]
+    counters: Int[np.ndarray, "sequence counter"]
+    view: Int[np.ndarray, " sequence"]
+    said: Bool[np.ndarray, "sequence output"]
+
+
+def configurations(machine: CounterMachine, strings: Strings) -> Iterator[Configurations]:
+    """Give where a machine stands at the start and after each symbol of each string."""
     batch = strings.codes.shape[1]
     state, counters = np.zeros(batch, np.int64), np.zeros((batch, len(machine.counters)), np.int64)
     view = np.full(batch, machine.view_of(machine.start.counters))
     in_fail = np.zeros(len(machine.outputs), bool)
     in_fail[0] = machine.decision == "argmax"
-    said = [machine.output[state, view]]
+    yield Configurations(state, counters, view, machine.output[state, view])
     for symbols in strings.codes:
         at = state, symbols, view
         counters = np.where(machine.reset[at], 0, counters) + machine.step[at]
@@ -110,5 +126,6 @@ def machine_decisions(machine: CounterMachine, strings: Strings) -> Bool[np.ndar
             view = (
                 view * radix + np.searchsorted(constants, of_counter) + np.searchsorted(constants, of_counter, "right")
             )
-        said.append(np.where((state == FAIL)[:, None], in_fail, machine.output[state, view]))
-    return np.stack(said)
+        yield Configurations(
+            state, counters, view, np.where((state == FAIL)[:, None], in_fail, machine.output[state, view])
+        )

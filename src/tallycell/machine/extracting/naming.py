@@ -40,7 +40,7 @@ def name_parts(machine: CounterMachine) -> CounterMachine:
     (('start',), ('depth',), [1, 1, 1])
     """
     words = [_word(symbol, number) for number, symbol in enumerate(machine.alphabet)]
-    usual = [_usual_steps(machine, counter) for counter in range(len(machine.counters))]
+    usual = [usual_steps(machine, counter) for counter in range(len(machine.counters))]
     for counter, steps in enumerate(usual):
         if next((step for step in steps if step), 0) < 0:
             machine = _turned(machine, counter)
@@ -50,7 +50,7 @@ def name_parts(machine: CounterMachine) -> CounterMachine:
     return replace(machine, states=states, counters=counters)
 
 
-def _usual_steps(machine: CounterMachine, counter: int) -> list[int]:
+def usual_steps(machine: CounterMachine, counter: int) -> list[int]:
     """Step that each symbol usually makes where it makes one."""
     usual = []
     for symbol in range(len(machine.alphabet)):

@@ -140,7 +140,9 @@ def _allowed_part(string: np.ndarray, automaton: Automaton) -> np.ndarray:
     return string
 
 
-def strings_of_machine(machine: CounterMachine, automaton: Automaton, sampled: int = SAMPLED // 2) -> Strings:
+def strings_of_machine(
+    machine: CounterMachine, automaton: Automaton, sampled: int = SAMPLED // 2, *, longest: int = LONGEST
+) -> Strings:
     """Strings that keep a machine from failing as long as may be, and their near misses.
 
     A symbol is repeated with a probability drawn for each string, so that counters go far from 0 and come back.
@@ -151,7 +153,7 @@ def strings_of_machine(machine: CounterMachine, automaton: Automaton, sampled: i
     for _ in range(sampled):
         again, last, string = rng.uniform(0.2, 0.98), None, list[int]()
         configuration, state = machine.start, 0
-        while len(string) < LONGEST:
+        while len(string) < longest:
             order = rng.permutation(symbols).tolist()
             if last is not None and rng.random() < again:
                 order.insert(0, last)
@@ -167,5 +169,5 @@ def strings_of_machine(machine: CounterMachine, automaton: Automaton, sampled: i
             array = np.array(string)
             strings += [array, *near_misses(array, symbols, rng), np.append(array, rng.integers(symbols))]
     kept = [one for one in (_allowed_part(string, automaton) for string in strings) if len(one)]
-    text = f"{len(kept):,} drawn strings that the machine reads, to length {LONGEST + 1}, with near misses"
+    text = f"{len(kept):,} drawn strings that the machine reads, to length {longest + 1}, with near misses"
     return Strings.of(kept, text, f"{len(kept):,} drawn ones that the machine reads")
