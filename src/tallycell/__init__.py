@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tallycell.trace import Hold, Record, open_trace, record_trace, save_trace, trace_of
     from tallycell.trace.capture import capture
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "LSTM",
