@@ -330,6 +330,31 @@ def test_autocast_is_traced():
     np.testing.assert_allclose(traces[""].h.values[0, 0], output.transpose(0, 1).float().detach().numpy(), atol=0.02)
 
 
+class Rounded(nn.LSTM):
+    """Gives its output in another precision than it computes in, and its state as it is."""
+
+    gives = torch.float32
+
+    def forward(self, x, state=None):
+        output, state = super().forward(x, state)
+        return output.to(self.gives), state
+
+
+@pytest.mark.parametrize("gives", [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_a_sequence_is_as_exact_as_the_least_exact_of_its_calls(gives):
+    lstm, state, outputs = Rounded(3, 4), None, []
+    with tc.capture(lstm) as traces, torch.no_grad():
+        for dtype in gives:
+            lstm.gives = getattr(torch, dtype)
+            output, state = lstm(SIGNAL, state)
+            outputs.append(output.float())
+    assert traces[""].length.values.tolist() == [18, 18]
+    h = traces[""].h.values[0, 0]
+    np.testing.assert_allclose(h, torch.cat(outputs).transpose(0, 1), atol=2**-8)  # a bfloat16's rounding below 1
+    exact = slice(None, 9) if gives[0] == "float32" else slice(9, None)
+    np.testing.assert_allclose(h[:, exact], torch.cat(outputs).transpose(0, 1)[:, exact], atol=1e-6)
+
+
 # --- hooks, and what goes wrong
 
 

@@ -134,6 +134,16 @@ def test_vectors_agree_with_numpy(name, dtype):
     np.testing.assert_allclose(d, ours.derivative(x, y), rtol=10 * tolerance, atol=10 * tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_small_numbers_keep_all_their_digits_in_log1p(dtype):
+    """Though 1 + x rounds x away: softplus, far to the left, stands on it."""
+    register_activation("log1p", np.log1p, lambda x, y: 1 / (1 + x), range=(-np.inf, np.inf))
+    small = np.geomspace(1e-30, 0.5, 2001)
+    x = np.concatenate([small, -small]).astype(dtype)
+    few = 4 * np.finfo(dtype).eps  # roundings: of 1 + x, the logarithm, a quotient and a product
+    np.testing.assert_allclose(values("log1p", x, dtype), np.log1p(x.astype(np.longdouble)), rtol=few)
+
+
 def test_constants_are_compiled_in():
     x = np.linspace(-3, 3, 64)
     np.testing.assert_allclose(values("elu", x, alpha=0.5), activation("elu", alpha=0.5).value(x), atol=1e-6)

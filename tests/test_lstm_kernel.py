@@ -376,6 +376,50 @@ def test_weights_that_change_give_new_results(change):
     assert torch.equal(after, LSTM.from_torch(lstm.to_torch())(x)[0])
 
 
+def test_other_precisions_of_the_same_weights_have_panels_of_their_own():
+    """Autocast computes float64 weights in float32, and without it in float64."""
+    torch.manual_seed(0)
+    lstm, x = LSTM(3, 5, dtype=torch.float64), torch.randn(6, 2, 3)
+    with torch.no_grad():
+        expected = lstm.to_torch()(x.double())[0]
+        for _ in range(2):
+            assert (lstm(x.double())[0] - expected).abs().max() <= EXACT
+            with torch.autocast("cpu", torch.bfloat16):
+                found = lstm(x)[0]
+            assert (found - expected).abs().max() <= 0.02  # as x and h are rounded to a bfloat16
+
+
+def test_the_same_bits_read_as_other_numbers_are_other_weights():
+    """Halves of the other kind, put right by a view."""
+    torch.manual_seed(0)
+    right = LSTM(3, 5).bfloat16()
+    lstm, x = LSTM(3, 5), torch.randn(6, 2, 3)
+    with torch.no_grad():
+        for weight, bits in zip(lstm.parameters(), right.parameters(), strict=True):
+            weight.data = bits.view(torch.float16)
+        wrong = lstm(x.half())[0].float()
+        for weight, bits in zip(lstm.parameters(), right.parameters(), strict=True):
+            weight.data = bits.detach()
+        found = lstm(x.bfloat16())[0].float()
+        expected = right.float().to_torch()(x.bfloat16().float())[0]
+    assert (found - expected).abs().max() <= 0.01  # of which a bfloat16 rounds away 0.004
+    assert (wrong - expected).abs().max() > 0.1
+
+
+def test_weights_that_lie_in_others_are_compared_whole():
+    """Of a weight that is a part of a wider one, the last row lies far behind its first."""
+    torch.manual_seed(0)
+    wide = torch.randn(20, 9)
+    lstm, x = LSTM(3, 5), torch.randn(6, 2, 3)
+    lstm.weight_ih_l0 = nn.Parameter(wide[:, 2:5])
+    with torch.no_grad():
+        before = lstm(x)[0]
+        wide[19, 3] += 0.5
+        after, expected = lstm(x)[0], lstm.to_torch()(x)[0]
+    assert not torch.equal(after, before)
+    assert (after - expected).abs().max() <= 1e-6  # some roundings of a float32
+
+
 def test_weights_are_packed_once_while_they_stay(monkeypatch):
     packed = []
     pack = vector_ops.pack

@@ -13,7 +13,7 @@ from machines import an_output_depends_on_a_counter, random_machine, random_mach
 from tallycell.machine.comparing import reachability
 from tallycell.machine.comparing.cosets import Coset, coset, join, move, restrict, tighten
 from tallycell.machine.comparing.joining import with_bisimilar_joined, with_compatible_joined
-from tallycell.machine.comparing.minimise import minimise
+from tallycell.machine.comparing.minimise import minimise, with_fail
 from tallycell.machine.comparing.partial_machine import PartialMachine
 from tallycell.machine.comparing.reachability import Situation, reach, reachable_situations, view_at
 from tallycell.machine.counter_machine import FAIL, CounterMachine
@@ -174,6 +174,47 @@ def test_a_state_from_which_nothing_is_said_becomes_fail() -> None:
     assert minimise(says_no).next_state.tolist() == [[[0], [FAIL]]]  # fail says the first
     never_first = replace(says_no, output=says_no.output[..., ::-1])
     assert minimise(never_first).states == ("start", "sink")
+
+
+def test_a_state_that_says_nothing_before_it_fails_becomes_fail() -> None:
+    says = CounterMachine(
+        ("a", "b"),
+        ("start", "ending", "speaking"),
+        (),
+        (),
+        next_state=np.array([[1, 2], [1, FAIL], [2, 0]])[..., None],
+        reset=np.zeros((3, 2, 1, 0), bool),
+        step=np.zeros((3, 2, 1, 0), int),
+        outputs=("here", "there"),
+        output=np.array([[1, 0], [0, 0], [0, 1]], bool)[:, None],
+    )
+    small = minimise(says)
+    assert small.states == ("start", "speaking")
+    assert small.next_state[..., 0].tolist() == [[FAIL, 1], [1, 0]]
+    assert said_to(small, 6) == said_to(says, 6)
+
+
+def test_whatever_a_state_does_where_nothing_matters_it_may_become_fail() -> None:
+    """Of the sink, only n = 0 matters: that it speaks below, and leads back above, nobody sees."""
+    to = np.array([[[0] * 3, [1] * 3], [[1, 1, 0], [1, 1, 1]]])
+    machine = CounterMachine(
+        ("a", "b"),
+        ("start", "sink"),
+        ("n",),
+        ((0,),),
+        next_state=to,
+        reset=np.zeros((2, 2, 3, 1), bool),
+        step=np.zeros((2, 2, 3, 1), int),
+        outputs=("accept",),
+        output=np.array([[[True]] * 3, [[True], [False], [False]]]),
+    )
+    only_0 = np.array([[False, True, False]] * 2)
+    small = with_fail(PartialMachine(machine, only_0, np.zeros((2, 1), bool))).machine
+    assert small.states == ("start",)
+    assert small.next_state[0, :, 1].tolist() == [0, FAIL]
+    assert said_to(small, 6) == said_to(machine, 6)
+    everywhere = PartialMachine(machine, np.ones((2, 3), bool), np.zeros((2, 1), bool))
+    assert with_fail(everywhere).machine.states == ("start", "sink")  # a near miss: there they are seen
 
 
 def two_roads(*, resets: bool) -> CounterMachine:

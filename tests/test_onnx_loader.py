@@ -306,6 +306,66 @@ def test_an_lstm_taken_apart_that_cannot_be_told_is_refused_with_the_reason(tmp_
         load_onnx(write(tmp_path, model_of(graph_of(nodes, inputs, ["h_n"], weights=tensors))))
 
 
+def taken_apart(change: Any, **more: np.ndarray) -> Any:
+    """One step of an LSTM as nodes, changed; ``more`` are further tensors."""
+    weights = torch_weights()
+    inputs = [value("x", "n", FEATURES), value("h", "n", HIDDEN), value("c", "n", HIDDEN)]
+    nodes = change(step_nodes(weights, "x", "h", "c"))
+    return model_of(graph_of(nodes, inputs, ["h_n"], weights=step_weights(weights) | more))
+
+
+@pytest.mark.parametrize("attributes", [{"alpha": 0.5}, {"beta": 2.0}, {"transA": 1}], ids=lambda one: next(iter(one)))
+@pytest.mark.parametrize("which", ["from_h", "from_x"])
+def test_a_projection_that_does_more_than_project_is_refused(tmp_path, which, attributes):
+    def change(nodes: list[Any]) -> list[Any]:
+        node = next(node for node in nodes if which in node.output)
+        node.attribute.extend(helper.make_attribute(name, one) for name, one in attributes.items())
+        return nodes
+
+    with pytest.raises(FormatError, match=r"its projection '.*' is scaled or transposed"):
+        load_onnx(write(tmp_path, taken_apart(change)))
+
+
+def slices(step: int, *, stated: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
+    """Let slices take the place of the split: parts one after the other (step 1), or every fourth row (step 4)."""
+    starts = [k * HIDDEN if step == 1 else k for k in range(4)]
+    ends = [start + HIDDEN if step == 1 else 4 * HIDDEN for start in starts]
+    tensors = {f"start{k}": np.array([one]) for k, one in enumerate(starts)}
+    tensors |= {f"end{k}": np.array([one]) for k, one in enumerate(ends)} | {"axis": np.array([1])}
+    tensors |= {"step": np.array([step])} if stated else {}
+
+    def change(nodes: list[Any]) -> list[Any]:
+        at = next(k for k, node in enumerate(nodes) if node.op_type == "Split")
+        parts = [
+            helper.make_node("Slice", ["pre", f"start{k}", f"end{k}", "axis", *["step"] * stated], [part])
+            for k, part in enumerate(nodes[at].output)
+        ]
+        return [*nodes[:at], *parts, *nodes[at + 1 :]]
+
+    return change, tensors
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_parts_that_are_slices_are_those_of_onnx_runtime(tmp_path, stated):
+    change, tensors = slices(1, stated=stated)
+    path = write(tmp_path, taken_apart(change, **tensors))
+    rng = np.random.default_rng(2)
+    feeds = {name: rng.normal(size=(4, size)).astype(np.float32) for name, size in zip("xhc", (2, 3, 3), strict=True)}
+    (theirs,) = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feeds)
+    states = [feeds[name][None] for name in "hc"]
+    ((steps,),) = run_stack(load_onnx(path).lstm, StackInput(feeds["x"][None], *states))
+    np.testing.assert_allclose(steps.h[0], theirs, atol=TOLERANCE)
+
+
+def test_slices_that_leave_rows_out_are_no_parts(tmp_path):
+    """Every fourth row: their starts are apart alike, as those of parts are."""
+    change, tensors = slices(4)
+    path = write(tmp_path, taken_apart(change, **tensors))
+    runtime.InferenceSession(path, providers=["CPUExecutionProvider"])  # a model like any other
+    with pytest.raises(FormatError, match="no LSTM in the model"):
+        load_onnx(path)
+
+
 def quantised_model(
     folder: Path, *, per_channel: bool = False, bidirectional: bool = True, kind: str = "int8"
 ) -> tuple[Path, Path]:
