@@ -18,8 +18,8 @@ from tallycell.machine.comparing.minimise import minimise
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.bisimulation import Counted, choose_counters, count_cells, names_of_rows
 from tallycell.machine.extracting.folding import fold, fold_counting
+from tallycell.machine.extracting.recording import Recorded
 from tallycell.machine.extracting.recounting import recounted_walks
-from tallycell.machine.extracting.strings import Strings
 from tallycell.machine.extracting.walk import Walk, coarsened
 from tallycell.machine.table import Table
 from tallycell.recogniser import Recogniser
@@ -126,14 +126,15 @@ def smaller(tabulated: Tabulated) -> Tabulated:
     return replace(tabulated, machine=machine, cells=tuple(cell_of[name] for name in machine.counters))
 
 
-def recounted(machine: CounterMachine, net: Recogniser, strings: Strings) -> Iterator[Tabulated]:
-    """Make the machines that do with counters of whole strings what a machine does with others, where there are any.
+def recounted(recorded: Recorded, beside: np.ndarray, steps: Sequence[tuple[int, ...]]) -> Iterator[Tabulated]:
+    """Make the machines that decide as a network did with counters of whole strings, where there are any.
 
-    They are filled in from strings, as the smallest machine has it: whether they do the same is to be tried.
+    They are filled in from strings, as the smallest machine has it; ``beside`` and ``steps`` are as of
+    :func:`~tallycell.machine.extracting.recounting.recounted_walks`.
     """
-    for walk, cells in recounted_walks(machine, strings):
+    for walk, cells in recounted_walks(recorded.strings, recorded.decided, beside, steps):
         counted = fold_counting(walk, cells)
-        again = None if counted is None else _tabulate(walk, net, counted, folded=True)
+        again = None if counted is None else _tabulate(walk, recorded.net, counted, folded=True)
         if again is not None and not again.undetermined:
             yield replace(again, cells=(None,) * len(cells))
 

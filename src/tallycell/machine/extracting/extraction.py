@@ -4,7 +4,8 @@
 2. Where a gate may depend on the size of a cell, tell sizes apart (:mod:`~.refining`).
 3. Where the network does not count in ones, measure steps and gates on strings (:mod:`~.recording`).
 4. Make the machine: choose counters, join what behaves alike (:mod:`~.cells_to_counters`), or what nothing seen tells
-   apart (:mod:`~.folding`), drop and merge, name it.
+   apart (:mod:`~.folding`), drop and merge, name it. Where counters of whole strings say it in less, or no cell counts,
+   try those (:mod:`~.recounting`).
 5. Compare it with the network on strings, and say what breaks it (:mod:`~.fidelity`, :mod:`~.breaks`).
 """
 
@@ -26,6 +27,7 @@ from tallycell.machine.extracting.fidelity import Fidelity, measure_fidelity
 from tallycell.machine.extracting.naming import name_parts
 from tallycell.machine.extracting.readings import Reading, measured_readings, snapped_readings, whole_reading
 from tallycell.machine.extracting.recording import Recorded, Units, deviations, record_strings
+from tallycell.machine.extracting.recounting import differences, held_by, held_by_inputs, steps_of_machine
 from tallycell.machine.extracting.saying import advice_for, answer_of, details_of, program_lines, start_of, worst_of
 from tallycell.machine.extracting.snapping import SnappedNetwork
 from tallycell.machine.extracting.strings import SAMPLED, share_for, strings_of_machine, usual_strings
@@ -35,6 +37,7 @@ from tallycell.recogniser import Recogniser
 FEWEST_STATES, MOST_STATES = 5, 300  # of a machine that may hold in states what a counter would say
 SAVED = 3  # states, counters and constants that counting must spare
 LEAST = 3  # that a machine that counts has of them
+MOST_DECIDED = 20  # of those, of a machine that is made from decisions alone: a larger one may be learned by heart
 RECOUNTED, LONGEST_RECOUNTED = 100, 400  # strings on which counting them whole must do as well, and their length
 MOST_LINES = 100  # of a program that are printed
 
@@ -186,6 +189,8 @@ def extract_with_walk(net: Recogniser, inputs: Inputs = None) -> tuple[Extractio
         whole = None if search.best.exact else whole_reading(search.recorded)
         if whole is not None:
             search.consider(whole)
+    if not search.best.exact:
+        search.count_decisions()
     search.count_what_states_hold()
     search.count_whole_strings()
     best = search.best
@@ -251,21 +256,32 @@ class _Search:
                 self._best, least = candidate, size
 
     def count_whole_strings(self) -> None:
-        """Count over whole strings what cells count in pieces, where the machine then is much smaller and as good."""
+        """Count over whole strings what cells count in pieces, or states, if that is much smaller and as good."""
         best = self.best
         old = smaller(best.tabulated).machine
-        too_small = not old.counters or _size(old) < LEAST + SAVED
-        if not best.exact or too_small or self.allowed.sample is not None:  # what is beyond a sample, nobody knows
+        # What is beyond a sample, nobody knows.
+        if not best.exact or _size(old) < LEAST + SAVED or self.allowed.sample is not None:
             return
         # It is made from strings alone, so it has to do on longer ones too, and there no worse than what it replaces.
         more = strings_of_machine(old, self.allowed.automaton, RECOUNTED, longest=LONGEST_RECOUNTED)
         longer = record_strings(self.net, more)
         least = measure_fidelity(old, longer)
-        for tabulated in recounted(old, self.net, self.recorded.strings):
+        steps = [*dict.fromkeys([*steps_of_machine(old), *differences(len(old.alphabet))])]
+        for tabulated in recounted(self.recorded, held_by(old, self.recorded.strings), steps):
             if _size(smaller(tabulated).machine) + SAVED > _size(old):
                 continue
             candidate = _Candidate(best.reading, tabulated, measure_fidelity(tabulated.machine, self.recorded))
             if candidate.exact and measure_fidelity(tabulated.machine, longer).steps_alike >= least.steps_alike:
+                self._best = candidate
+                return
+
+    def count_decisions(self) -> None:
+        """Where no cells make a counter: look for a small machine of counters of whole strings that decides alike."""
+        beside = held_by_inputs(self.allowed.automaton, self.recorded.strings)
+        for tabulated in recounted(self.recorded, beside, differences(len(self.net.alphabet))):
+            reading = Reading(self.best.reading.walk, None, "only what it decides on the strings below is looked at")
+            candidate = _Candidate(reading, tabulated, measure_fidelity(tabulated.machine, self.recorded))
+            if candidate.exact and _size(smaller(tabulated).machine) <= MOST_DECIDED:
                 self._best = candidate
                 return
 
@@ -297,8 +313,8 @@ def _describe(net: Recogniser, best: _Candidate, recorded: Recorded, allowed: Al
     text = best.reading.text
     if None in tabulated.cells:
         text += (
-            "; its counters run over whole strings, while the cells count pieces of them. So it follows from the "
-            "strings and not from the gates"
+            "; its counters run over whole strings, which no single cell does. So it follows from the strings and not "
+            "from the gates"
         )
     if tabulated.folded:
         text += "; what no string did is filled in as the smallest machine has it"
