@@ -259,21 +259,24 @@ class _Search:
         """Count over whole strings what cells count in pieces, or states, if that is much smaller and as good."""
         best = self.best
         old = smaller(best.tabulated).machine
-        # What is beyond a sample, nobody knows.
-        if not best.exact or _size(old) < LEAST + SAVED or self.allowed.sample is not None:
+        if not best.exact or _size(old) < LEAST + SAVED:
             return
-        # It is made from strings alone, so it has to do on longer ones too, and there no worse than what it replaces.
-        more = strings_of_machine(old, self.allowed.automaton, RECOUNTED, longest=LONGEST_RECOUNTED)
-        longer = record_strings(self.net, more)
-        least = measure_fidelity(old, longer)
         steps = [*dict.fromkeys([*steps_of_machine(old), *differences(len(old.alphabet))])]
         for tabulated in recounted(self.recorded, held_by(old, self.recorded.strings), steps):
             if _size(smaller(tabulated).machine) + SAVED > _size(old):
                 continue
             candidate = _Candidate(best.reading, tabulated, measure_fidelity(tabulated.machine, self.recorded))
-            if candidate.exact and measure_fidelity(tabulated.machine, longer).steps_alike >= least.steps_alike:
+            if candidate.exact and self._as_good_on_longer(tabulated.machine, old):
                 self._best = candidate
                 return
+
+    def _as_good_on_longer(self, new: CounterMachine, old: CounterMachine) -> bool:
+        """Whether a machine that was made from strings is, on longer ones, no worse than the one it replaces."""
+        if self.allowed.sample is not None:  # beyond a sample nobody knows what is right
+            return True
+        longer = strings_of_machine(old, self.allowed.automaton, RECOUNTED, longest=LONGEST_RECOUNTED)
+        recorded = record_strings(self.net, longer)
+        return measure_fidelity(new, recorded).steps_alike >= measure_fidelity(old, recorded).steps_alike
 
     def count_decisions(self) -> None:
         """Where no cells make a counter: look for a small machine of counters of whole strings that decides alike."""
