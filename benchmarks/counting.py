@@ -14,7 +14,7 @@ HELP = "errors of compiled float32 networks at 10^6 symbols, and the first failu
 LENGTH = 1_000_000
 FORMAT = 2**24  # whole numbers to here are exact in float32
 CHUNK = 1 << 16
-STRINGS = 3  # of loops, for each machine; near misses come to each
+STRINGS = 3  # of loops, for each machine; strings with a symbol changed come to each
 
 Take = Callable[[np.ndarray, tuple | None], tuple[np.ndarray, tuple]]  # codes and state to decisions and state
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     wrong = [row["machine"] for row in rows if row["errors"]]
     verdict = "PASS" if not wrong else f"SHORT OF IT, {', '.join(wrong)}"
     right = f"{len(rows) - len(wrong)} of {len(rows)}"
-    few = f"zero errors at {arguments.length:,} symbols, near misses included: {right} machines"
+    few = f"zero errors at {arguments.length:,} symbols, strings with one changed included: {right} machines"
     answers = [f"{few}: {verdict}"]
     for kernel in ("tallycell",) if arguments.no_torch else ("tallycell", "torch"):
         found = count_to_the_end(kernel, arguments.largest)
@@ -55,8 +55,8 @@ def listed(numbers: list[int]) -> str:
 
 
 def count_errors(name: str, length: int) -> dict[str, object]:
-    """Steps on which the compiled float32 network errs, over strings of so many symbols and their near misses."""
-    from tallycell.machine.checking.sampling import near_misses
+    """Steps on which the compiled float32 network errs, over strings of so many symbols, and with one changed."""
+    from tallycell.machine.checking.sampling import changed_strings
     from tallycell.machine.checking.side_by_side import SideBySide
     from tallycell.machine.compiling.compilation import compile_machine
     from tallycell.machine.proving.horizon import counting_horizon
@@ -65,7 +65,7 @@ def count_errors(name: str, length: int) -> dict[str, object]:
     machine, rng = shipped_machine(name), np.random.default_rng(0)
     both = SideBySide(machine, compile_machine(machine, "float32"))
     drawn = [*climbing(machine, length, rng), rng.integers(0, len(machine.alphabet), length).astype(np.int32)]
-    strings = [*drawn, *near_misses(drawn, len(machine.alphabet), rng)]
+    strings = [*drawn, *changed_strings(drawn, len(machine.alphabet), rng)]
     begin = time.perf_counter()
     errors = int(both.differing_steps(strings)[0].sum())
     took = time.perf_counter() - begin

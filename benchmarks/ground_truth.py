@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float, Int
 
 from benchmarks.attributions import Decision, Method, Network
 from benchmarks.curves import ranked
-from tallycell.machine.checking.sampling import near_misses
+from tallycell.machine.checking.sampling import changed_strings
 from tallycell.machine.compiling.compilation import compile_machine
 from tallycell.machine.counter_machine import FAIL, CounterMachine
 from tallycell.machine.running.runner import Runner
 from tallycell.machine.shipped import shipped_machine
 
 SHORTEST, LONGEST = 4, 100  # symbols of a string
-DRAWN = 240  # strings, before their near misses
+DRAWN = 240  # strings, before a symbol of each is changed
 KEPT = (0.0, 0.5, 0.9, 0.99)  # chances of a symbol to be the last again: counters go far up, and lines grow long
 BLIND = 1e-3  # of the largest score: a true step with less is not seen
 
@@ -97,10 +97,10 @@ def ask(name: str, count: int, seed: int) -> list[Question]:
 
 
 def _strings(machine: CounterMachine, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Give strings on which the machine lives for long, each with its near misses behind it."""
+    """Give strings on which the machine lives for long, each with a symbol changed behind it."""
     for length, keep in zip(rng.integers(SHORTEST, LONGEST, DRAWN).tolist(), cycle(KEPT), strict=False):
         one = live(machine, length, keep, rng)
-        for string in (one, *near_misses([one], len(machine.alphabet), rng)):
+        for string in (one, *changed_strings([one], len(machine.alphabet), rng)):
             if len(string) >= SHORTEST:
                 yield string
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tallycell.machine.checking.exhaustive import check_all
-from tallycell.machine.checking.sampling import Distribution, near_misses, worthy
+from tallycell.machine.checking.sampling import Distribution, changed_strings, worthy
 from tallycell.machine.checking.search import search_difference
 from tallycell.machine.checking.side_by_side import SideBySide
 from tallycell.recogniser import Recogniser
@@ -45,15 +45,15 @@ class Found:
 
 
 def first_difference(both: SideBySide, *, longest: int, budget: int) -> Found:
-    """Search among all short strings, strings drawn, their near misses, and loops in all combinations."""
+    """Search among all short strings, strings drawn, those with a symbol changed, and loops in all combinations."""
     letters = len(both.machine.alphabet)
     length = int(np.log(MOST_STRINGS) / np.log(letters))
     found = [Found(len(check_all(both, length).first_difference or ()), f"exhaustive to {length}")]
     rng = np.random.default_rng(0)
     for symbols in ("legal", "uniform"):
         drawn = Distribution("geometric", 60, symbols).draw(both.machine, DRAWN, rng)
-        near = near_misses([drawn[k] for k in worthy(both.machine, drawn)], letters, rng)
-        for strings, how in ((drawn, "drawn"), (near, "near miss")):
+        changed = changed_strings([drawn[k] for k in worthy(both.machine, drawn)], letters, rng)
+        for strings, how in ((drawn, "drawn"), (changed, "a symbol changed")):
             first = both.differing_steps(strings)[1]
             found.append(Found(int(first[first > 0].min(initial=longest + 1)) if (first > 0).any() else 0, how))
     searched = search_difference(both, longest=longest, budget=budget)

@@ -209,6 +209,7 @@ def open_machine(path: Path) -> Printed:
     """Read a machine, write it in each form, and run it."""
     from tallycell.cli import machine_runs
     from tallycell.cli.machine_files import GivenString
+    from tallycell.cli.terminal import json_text
     from tallycell.machine.notation.file import read_machine
     from tallycell.machine.notation.interchange import to_dot, to_json
     from tallycell.machine.notation.text import format_machine
@@ -221,7 +222,7 @@ def open_machine(path: Path) -> Printed:
     return Printed(
         pages=[machine_runs.to_text(machine, strings, last), *machine_runs.steps_to_text(machine, strings), *remarks],
         listings=[format_machine(machine), to_dot(machine), to_c(machine), to_python(machine)],
-        data=[to_json(machine), machine_runs.to_json(machine, strings, last, steps=True)],
+        data=[to_json(machine), json_text(machine_runs.as_object(machine, strings, last, steps=True))],
     )
 
 

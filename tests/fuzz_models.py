@@ -29,6 +29,7 @@ def open_model(path: Path) -> Printed:
     from rich.console import Console
 
     from tallycell.cli import inspect_view
+    from tallycell.cli.terminal import json_text
     from tallycell.loaders import load
     from tallycell.loaders.formats import recognise
 
@@ -36,7 +37,7 @@ def open_model(path: Path) -> Printed:
     assert all(np.isfinite(x).all() for lstm in loaded.values() for x in lstm.weights.values()), "weights not finite"
     page = io.StringIO()
     inspect_view.print_model(Console(file=page, width=110, highlight=False), loaded, recognise(path))
-    return Printed(pages=[page.getvalue()], data=[inspect_view.to_json(loaded, recognise(path))])
+    return Printed(pages=[page.getvalue()], data=[json_text(inspect_view.as_object(loaded, recognise(path)))])
 
 
 def open_pickle(path: Path) -> Printed:

@@ -25,8 +25,8 @@ def test_train_writes_a_network_that_opens_and_runs(run, tmp_path):
     status, out, err = run("train", "parity", "-o", file, "--hidden", 3, "--steps", 20, "--networks", 1, "--json")
     said = json.loads(out)
     assert err == ""
-    assert said["file"] == str(file)
-    assert (said["language"], said["hidden"]) == ("parity", 3)
+    assert (said["language"], said["network"]["file"], said["network"]["hidden_size"]) == ("parity", str(file), 3)
+    assert said["hardened"] is said["horizon"] is None
     assert said["networks"] >= 1
     assert status == (0 if said["snapped_wrong"] == 0 else 1)
     net = tc.load(file).recogniser

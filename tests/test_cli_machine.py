@@ -419,7 +419,7 @@ def test_check_of_a_compiled_network_sees_no_difference(run, tmp_path):
     status, out, _ = run("check", "dyck-1", path, "--length", "8", *few)
     assert status == 0
     assert "exhaustive  all strings of up to 8 symbols: they agree on 510 of 510\n" in out
-    assert "near misses" in out
+    assert "one symbol replaced, inserted or deleted" in out
     assert "proved      horizon: the network provably decides as the machine on strings of up to 16," in out
     assert out.splitlines()[-1] == "no difference was seen"
     own = tmp_path / "own.txt"
@@ -431,7 +431,7 @@ def test_check_of_a_compiled_network_sees_no_difference(run, tmp_path):
         "text": "", "strings": 2, "alike": 2, "steps": 6, "steps_alike": 6, "bound": None, "differing": None,
     }  # fmt: skip
     assert value["first_failure"]["n"] is None
-    assert 2_000 <= value["first_failure"]["largest"] <= 10_000 / 3
+    assert value["first_failure"]["searched"] == value["difference_in_n"]["searched"] == 3333
     assert value["horizon"]["symbols"] > 10**7
 
 
@@ -444,7 +444,9 @@ def test_check_of_a_leaky_network_has_status_1(run, leaky, tmp_path):
     status, out, _ = run("check", tmp_path / "machine.txt", leaky, *few, "--language", "(^n )^n", "--json")
     value = json.loads(out)
     assert (status, value["agree"], value["first_difference"]) == (1, False, 7)
-    assert value["first_failure"]["n"] == 3
+    # It says nothing of the end, so that it accepts no near miss; it differs from the machine on one before.
+    assert (value["first_failure"]["n"], value["first_failure"]["kind"]) == (4, "member")
+    assert (value["difference_in_n"]["n"], value["difference_in_n"]["kind"]) == (3, "near miss")
 
 
 def test_hardened_network_counts_exactly_in_the_sizes_of_the_old(run, model, tmp_path):
@@ -584,7 +586,7 @@ def test_a_language_may_repeat_a_word(run, tmp_path):
     status, out, _ = run("check", tmp_path / "machine.txt", path, *few, "--language", "(ab)^n c^n")
     found = json.loads(out)["first_failure"]
     assert (status, found["n"]) == (0, None)
-    assert found["largest"] >= 64
+    assert found["searched"] == 1000
 
 
 def test_what_nothing_reaches_in_a_program_is_said(run, tmp_path):

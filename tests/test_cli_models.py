@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import tallycell as tc
-from tallycell.cli.inspect_view import print_model, to_json
+from tallycell.cli.inspect_view import as_object, print_model
+from tallycell.cli.terminal import json_text
 from tallycell.loaders import Front, Head, LoadedModel, Place
 
 
@@ -130,8 +131,8 @@ def test_tree_says_everything_and_is_plain_where_nobody_looks(capsys):
 
 
 def test_inspection_as_json_has_the_same(run, two):
-    value = json.loads(to_json(rich_model(), "ONNX"))
-    assert value["schema_version"] == "1"
+    value = json.loads(json_text(as_object(rich_model(), "ONNX")))
+    assert value["schema_version"] == "2"
     odd = value["lstms"][1]
     assert (odd["path"], odd["operator"], odd["stored_as"], odd["reverse"]) == (
         "odd",

@@ -139,7 +139,7 @@ def all_strings(of, most=3000):
 def said(of, text):
     """What the language expects after each symbol of a text: a set of outputs, None where nothing is determined."""
     codes = of.encode(text)[np.newaxis]
-    expected = of.expected(codes, np.array([len(text)]))
+    expected = of.truth.expected(codes, np.array([len(text)]))
     return [
         {output for output, there in zip(of.outputs, chosen, strict=True) if there} if determined else None
         for chosen, determined in zip(expected.chosen[0], expected.determined[0], strict=True)
@@ -349,7 +349,7 @@ def test_row_1_decides_where_the_published_mask_does(third_party):
         published = np.frombuffer(file.read(rows * width), dtype).reshape(rows, width)
     for n in range(1, rows + 1):
         member = of.member(n)[np.newaxis]
-        determined = of.expected(member, np.array([2 * n])).determined[0]
+        determined = of.truth.expected(member, np.array([2 * n])).determined[0]
         # Theirs begins with the start symbol and says of each symbol whether the next one is determined.
         np.testing.assert_array_equal(determined, published[n - 1, 1 : 2 * n + 1])
 
@@ -369,7 +369,7 @@ def test_balanced_brackets_may_go_on_as_published(third_party):
         inner = text.strip("#")
         if inner:
             codes = of.encode(inner)[np.newaxis]
-            chosen = of.expected(codes, np.array([len(inner)])).chosen[0]
+            chosen = of.truth.expected(codes, np.array([len(inner)])).chosen[0]
             # Theirs are the end, ( and ); ours (, ) and the end.
             np.testing.assert_array_equal(chosen, valid[1 : len(inner) + 1][:, [1, 2, 0]])
 
@@ -406,7 +406,7 @@ def test_what_is_drawn_is_what_the_machine_says_may_follow():
     assert not sample.codes.any()
 
 
-def test_a_machine_that_answers_makes_a_language_with_near_misses():
+def test_a_machine_that_answers_makes_a_language_of_strings_with_a_symbol_changed_too():
     own = language_of_machine(parse(MORE_A), "mine")
     assert (own.legal, own.outputs) == (False, ("accept",))
     sample = own.draw(np.random.default_rng(0), 300)

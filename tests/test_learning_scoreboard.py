@@ -11,22 +11,17 @@ import pytest
 import learning_fakes as fakes
 import tallycell as tc
 from tallycell.errors import FormatError, InputError, ParameterError
-from tallycell.learning import judging
 from tallycell.learning.board_page import page_of
-from tallycell.learning.judging import (
-    FirstFailure,
-    MachineDecider,
-    decide_strings,
-    decider_of,
-    search_first_failure,
-    share_right,
-)
+from tallycell.learning.judging import MachineDecider, decider_of, share_right
 from tallycell.learning.languages import language
 from tallycell.learning.results import open_results, read_results
 from tallycell.learning.rows import ROWS, AtLengths, Reach, Row, deep_brackets, rows
 from tallycell.learning.scoreboard import make_page, results_of, run_rows
 from tallycell.learning.scoring import COLUMNS, NOT_LEARNED, Trained, measured, passes, saturated, score
 from tallycell.learning.settings import SETTINGS
+from tallycell.machine.checking import deciding
+from tallycell.machine.checking.deciding import decide_strings
+from tallycell.machine.checking.language_search import FirstFailure, search_first_failure
 from tallycell.machine.checking.network_runner import NetworkRunner
 from tallycell.machine.counter_machine import FAIL
 from tallycell.machine.hardening import harden
@@ -49,9 +44,13 @@ class Wrong:
         return chosen, state
 
 
+def first_failure(decider, of, farthest):
+    return search_first_failure(decider, of.truth, of.blocks_of, farthest)
+
+
 def decided(name, net, *texts):
     of = language(name)
-    return decide_strings(decider_of(net, of), of, [of.encode(text) for text in texts])
+    return decide_strings(decider_of(net, of), of.truth, [of.encode(text) for text in texts])
 
 
 # ---- judging ---------------------------------------------------------------------------------------------------------
@@ -60,7 +59,7 @@ def decided(name, net, *texts):
 @pytest.mark.parametrize("name", COUNTING)
 def test_an_exact_network_has_no_first_failure(name):
     of = language(name)
-    found = search_first_failure(decider_of(fakes.exact(of), of), of, 2000)
+    found = first_failure(decider_of(fakes.exact(of), of), of, 2000)
     assert found == FirstFailure(None, None, 2000)
 
 
@@ -68,13 +67,13 @@ def test_an_exact_network_has_no_first_failure(name):
 def test_a_leaky_network_fails_where_trying_every_n_finds_it(name):
     of = language(name)
     decider = NetworkRunner(fakes.leaky(of))
-    found = search_first_failure(decider, of, 10**6)
+    found = first_failure(decider, of, 10**6)
     assert found.n is not None
     assert found.n < 10**5
     tried = range(1, found.n + 1) if found.n < 300 else [1, 2, 3, 10, found.n // 2, found.n - 1, found.n]
     for n in tried:
         strings = [of.member(n), *of.near_misses(n)]
-        each = decide_strings(decider, of, strings)
+        each = decide_strings(decider, of.truth, strings)
         assert (each.wrong[0] > 0 or bool(each.accepted[1:].any())) == (n == found.n)
 
 
@@ -85,7 +84,7 @@ def test_the_search_finds_a_failure_at_any_n(fails_at):
     def spoil(chosen, codes):
         chosen[(codes == 0).cumsum(1) >= fails_at, 2] = False  # the end is not seen
 
-    found = search_first_failure(Wrong(of, spoil), of, 1000)
+    found = first_failure(Wrong(of, spoil), of, 1000)
     assert (found.n, found.kind) == (fails_at, "member")
     assert found.searched == next(end for end in (8, 16, 64, 256, 1000) if end >= fails_at)
 
@@ -99,9 +98,9 @@ def test_beyond_the_target_nothing_is_tried():
             longest.append(codes.shape[1])
             return super().run(codes, state)
 
-    assert search_first_failure(Watched(of.machine, of), of, 10).searched == 10
+    assert first_failure(Watched(of.machine, of), of, 10).searched == 10
     assert max(longest) == 21
-    assert search_first_failure(Watched(of.machine, of), of, 100) == FirstFailure(None, None, 100)
+    assert first_failure(Watched(of.machine, of), of, 100) == FirstFailure(None, None, 100)
     assert max(longest) == 201
 
 
@@ -113,10 +112,10 @@ def test_a_near_miss_that_is_accepted_is_a_failure_though_the_member_is_right():
         height = np.where(codes == 0, 1, -1).cumsum(1)
         chosen[(height == 1) & (codes == 1) & (codes.cumsum(1) == 4), 2] = True
 
-    found = search_first_failure(Wrong(of, spoil), of, 20)
+    found = first_failure(Wrong(of, spoil), of, 20)
     assert (found.n, found.kind) == (4, "near miss")
     # It is the beginning of the next member, which is wrong there.
-    assert decide_strings(Wrong(of, spoil), of, [of.member(5)]).wrong.tolist() == [1]
+    assert decide_strings(Wrong(of, spoil), of.truth, [of.member(5)]).wrong.tolist() == [1]
 
 
 def test_a_string_is_accepted_only_if_each_symbol_was_to_follow():
@@ -149,10 +148,10 @@ def test_strings_in_parts_are_decided_as_whole(monkeypatch, closed):
     rng = np.random.default_rng(0)
     strings = [of.member(n) for n in (1, 40, 7)] + of.near_misses(30) + [rng.integers(3, size=77, dtype=np.uint8)]
     net = fakes.leaky(of, closed=closed)
-    whole = decide_strings(decider_of(net, of), of, strings)
-    monkeypatch.setattr(judging, "STEPS_AT_ONCE", 1)  # parts of 64 symbols
-    parts = decide_strings(decider_of(net, of), of, strings)
-    alone = [decide_strings(decider_of(net, of), of, [string]) for string in strings]
+    whole = decide_strings(decider_of(net, of), of.truth, strings)
+    monkeypatch.setattr(deciding, "STEPS_AT_ONCE", 1)  # parts of 64 symbols
+    parts = decide_strings(decider_of(net, of), of.truth, strings)
+    alone = [decide_strings(decider_of(net, of), of.truth, [string]) for string in strings]
     for name in ("wrong", "asked", "accepted", "ends_accepted"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
         np.testing.assert_array_equal(np.concatenate([getattr(one, name) for one in alone]), getattr(whole, name))
@@ -175,7 +174,7 @@ def test_a_machine_decides_whatever_the_order_of_its_names():
     of = language("anbn")
     turned = parse(str(of.machine).replace("alphabet a b", "alphabet b a"))
     assert turned.alphabet == ("b", "a")
-    assert search_first_failure(MachineDecider(turned, of), of, 300).n is None
+    assert first_failure(MachineDecider(turned, of), of, 300).n is None
 
 
 def test_what_is_of_another_language_is_refused():
@@ -188,7 +187,7 @@ def test_what_is_of_another_language_is_refused():
 def test_a_network_right_to_a_million_costs_seconds():
     of = language("anbn")
     begin = time.process_time()
-    assert search_first_failure(decider_of(fakes.exact(of), of), of, 10**6).n is None
+    assert first_failure(decider_of(fakes.exact(of), of), of, 10**6).n is None
     assert time.process_time() - begin < 10  # about 2 on an idle core
 
 

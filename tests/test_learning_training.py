@@ -14,13 +14,14 @@ from torch.nn import functional
 from compiled_once import network_for, network_of
 from tallycell.errors import InputError
 from tallycell.learning import training
-from tallycell.learning.judging import decider_of, search_first_failure
+from tallycell.learning.judging import decider_of
 from tallycell.learning.languages import language
 from tallycell.learning.population import Population
 from tallycell.learning.selection import Judgement, harden_on, judge_snapped
 from tallycell.learning.settings import Settings
 from tallycell.learning.trainable import Trainable
 from tallycell.learning.training import Progress, train
+from tallycell.machine.checking.language_search import search_first_failure
 from tallycell.machine.extracting.snapping import SnappedNetwork
 
 SHORT = Settings(together=3, steps=12, judged_on=50, checked_on=60)
@@ -165,7 +166,7 @@ def test_a_network_trained_on_short_strings_counts_to_ten_thousand_once_hardened
     strings = [of.member(500), *of.near_misses(500)]
     assert judge_snapped(trained.network, of.sample(strings)).errors == 0
     assert trained.hardened is not None
-    assert search_first_failure(decider_of(trained.hardened.net, of), of, 10**4).n is None
+    assert search_first_failure(decider_of(trained.hardened.net, of), of.truth, of.blocks_of, 10**4).n is None
 
 
 def test_no_string_is_longer_than_those_to_learn_from():

@@ -12,8 +12,8 @@ from machines import strings_to
 from tallycell.errors import InputError
 from tallycell.machine.checking.check import Check, check_machine
 from tallycell.machine.checking.exhaustive import check_all
-from tallycell.machine.checking.sampling import Distribution, near_misses, share_at_least, worthy
-from tallycell.machine.checking.search import loop_strings, search_difference
+from tallycell.machine.checking.sampling import Distribution, changed_strings, share_at_least, worthy
+from tallycell.machine.checking.search import LoopString, loop_strings, ranked, search_difference
 from tallycell.machine.checking.side_by_side import SideBySide
 from tallycell.machine.compiling.compilation import compile_machine
 from tallycell.machine.notation.text import parse
@@ -170,17 +170,17 @@ def test_symbols_are_uniform_among_those_the_machine_does_not_fail_on():
     assert stats.binomtest(int((free == 0).sum()), len(free)).pvalue > 1e-3
 
 
-def test_a_near_miss_is_one_replacement_one_insertion_or_one_deletion_away():
+def test_a_changed_string_is_one_replacement_one_insertion_or_one_deletion_away():
     rng = np.random.default_rng(4)
     string = rng.integers(0, 3, 12)
     for _ in range(200):
-        replaced, inserted, deleted = near_misses([string], 3, rng)
+        replaced, inserted, deleted = changed_strings([string], 3, rng)
         assert (replaced != string).sum() == 1
         assert any(np.array_equal(np.delete(inserted, k), string) for k in range(13))
         assert any(np.array_equal(np.delete(string, k), deleted) for k in range(12))
 
 
-def test_near_misses_are_made_of_what_the_machine_accepts():
+def test_what_is_changed_is_what_the_machine_accepts():
     machine = shipped_machine("anbn")
     strings = [np.array(one) for one in ([0, 1], [0], [0, 0, 1, 1], [1])]
     assert worthy(machine, strings) == [0, 2]
@@ -233,6 +233,50 @@ def test_what_the_search_names_differs_there_and_not_before(leaky):
     assert truth(machine, net, string)[1] == found.symbols
 
 
+def counting_network(machine, *steps, gates=0.0, recurrent=0.0):
+    """Cells that keep and add so much at each symbol, the first of which is read; what is added to the gates' sums."""
+    g = [[np.arctanh(step) if abs(step) < 1 else step * OPEN for step in of_one] for of_one in steps]
+    always = np.full(np.shape(steps), OPEN)
+    weights = {"weight_ih_l0": np.concatenate([always, always, g, always]) + gates}
+    weights["weight_hh_l0"] = np.zeros((4 * len(steps), len(steps))) + recurrent
+    lstm, alphabet = LSTMParameters(weights), machine.alphabet
+    return Recogniser(
+        alphabet, np.eye(len(alphabet)), lstm, np.eye(1, len(steps)), [-0.4], outputs=("accept",), decision="threshold"
+    )
+
+
+def test_loops_are_followed_in_the_order_of_what_the_network_adds_a_symbol_where_the_machine_adds_nothing():
+    machine = parse("alphabet a b c d\ncounter n\non a n +1\non b n -1\non c d hold\naccept when n > 0")
+    a, b, c, d = ((code,) for code in range(4))
+    exact, slow, both, fast = LoopString((), a, b, 1.0), LoopString(a, c), LoopString((), c + d), LoopString(b, d)
+    network = SideBySide(machine, counting_network(machine, [1, -1, 0.01, -0.02]))
+    assert ranked(network, [exact, slow, both, fast]) == [fast, slow, both, exact]
+
+
+ELSEWHERE = {
+    "counters": "alphabet a b d\ncounters n m\non a n +1 m +1\non b n -1\non d hold\naccept when n > 0 and m > -1",
+    "state": (  # a second one, once n was above 20
+        "alphabet a b d\ncounter n\naccept when n > 0\non b n -1\non d hold\n"
+        "state low:\non a n <= 20 n +1\non a n > 20 n +1 -> high\nstate high:\non a n +1"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_a_string_after_which_the_machine_stands_elsewhere_is_followed_last(what):
+    """The second cell goes far from where it was, and it should: it counts each a, or all that follows the 21st."""
+    machine = parse(ELSEWHERE[what])
+    if what == "counters":
+        net = counting_network(machine, [1, -1, 0.01], [1, 0, 0])
+    else:
+        gates, recurrent = np.zeros((8, 3)), np.zeros((8, 2))
+        gates[1], recurrent[1, 0] = -200 * OPEN * np.tanh(1.025), 200 * OPEN  # i is open above 20
+        net = counting_network(machine, [0.05, -0.05, 0.01], [1, 1, 1], gates=gates, recurrent=recurrent)
+    both, there_and_back, drifting = SideBySide(machine, net), LoopString((), (0,), (1,), 1.0), LoopString((), (2,))
+    assert np.ptp([both.run(np.array([[0] * n + [1] * n]))[1].network.c[..., 1].item() for n in (8, 32)]) > 20
+    assert ranked(both, [there_and_back, drifting]) == [drifting, there_and_back]
+
+
 def test_without_a_difference_the_search_says_how_far_it_looked():
     found = search_difference(SideBySide(shipped_machine("majority"), one_cell()), longest=5000)
     assert (found.symbols, found.longest) == (None, 5000)
@@ -240,24 +284,25 @@ def test_without_a_difference_the_search_says_how_far_it_looked():
 
 
 def test_the_first_failure_is_that_of_trying_every_n():
-    """b^n a^(n+1) is accepted; the leak on a lets a shorter string be accepted first: a near miss."""
+    """b^n a^(n+1) is accepted; the leak on a lets one a fewer be enough: a near miss."""
     machine, net = shipped_machine("majority"), one_cell(f=(-np.log(0.004), OPEN))
 
     def member(n):
         return "b" * n + "a" * (n + 1)
 
     def fails(n):
-        near = [member(n)[:-1], member(n) + "a", member(n)[1:], "b" + member(n)]
-        return any(truth(machine, net, string)[0] for string in (member(n), *near))
+        near = [string for string in (member(n)[:-1], "b" + member(n)) if not machine.accepts(string)]
+        return truth(machine, net, member(n))[0] or any(decisions(net, string)[-1] for string in near)
 
     brute = next(n for n in range(1, 60) if fails(n))
     found = check_machine(machine, net, length=3, samples=10, longest=500, language=member).first_failure
     assert found.n == brute
-    assert str(found).startswith(f"the first failure is found at n = {brute}, on ")
+    assert str(found).startswith(f"the first failure is found at n = {brute}: a near miss is accepted (")
     exact = check_machine(machine, one_cell(), length=3, samples=10, longest=500, language=member).first_failure
-    assert (exact.n, exact.largest) == (None, 128)
+    assert (exact.n, exact.searched) == (None, 249)
     assert str(exact) == (
-        "no failure is found to n = 128 (tried was every n to 64, then by doubling and bisection, with near misses)"
+        "no first failure is found to n = 249: no member is decided wrongly, and no near miss, which has one more or "
+        "fewer in a block, is accepted (tried was every n to 64, then steps of a factor 4, bisected)"
     )
 
 
@@ -292,7 +337,7 @@ def test_a_network_that_is_the_machine_agrees():
     assert check.agree
     assert check.first_difference is None is check.differing
     assert str(check).splitlines()[-1] == "no difference was seen"
-    assert "near misses, with one symbol replaced, inserted or deleted" in str(check)
+    assert "drawn strings with one symbol replaced, inserted or deleted" in str(check)
 
 
 def test_symbols_of_several_characters_are_told_apart():

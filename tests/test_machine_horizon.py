@@ -279,7 +279,7 @@ def test_torch_decides_as_the_machine_up_to_a_horizon_whose_activations_are_meas
     begin = None if states[0] is None else tuple(states)
     for codes in strings:
         with torch.no_grad():
-            h, _ = lstm(torch.from_numpy(net.inputs[both.letters[codes]])[:, None], begin)
+            h, _ = lstm(torch.from_numpy(net.inputs[both.network.letters[codes]])[:, None], begin)
         said = both.runner.run(codes.astype(np.uint8), keep_says=True).each_says
         order = [machine.outputs.index(output) for output in net.outputs]
         chosen = net.decide(h[:, 0].numpy())

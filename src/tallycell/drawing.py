@@ -1,4 +1,4 @@
-"""The pictures of a value as its methods: the rooms that draw stand above all values, and are loaded when asked for."""
+"""The pictures and the text of a value as its methods: what draws and writes them stands above it, loaded if asked."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -30,3 +30,20 @@ def view(name: str, *values: Any, **how: Any) -> Any:
     AttributeError: 'NoneType' object has no attribute 'arrays'
     """
     return getattr(import_module("tallycell.view"), name)(*values, **how)
+
+
+def write(machine: Any) -> str:
+    r"""Call ``tallycell.machine.format_machine``.
+
+    Examples
+    --------
+    >>> from tallycell import parse
+    >>> print(write(parse("alphabet a\nstate s:\n  on a\n  accept")))
+    alphabet a
+    <BLANKLINE>
+    state s:
+      on a  hold
+      accept
+    """
+    text: str = import_module("tallycell.machine").format_machine(machine)
+    return text

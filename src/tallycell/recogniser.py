@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from logging import getLogger
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +13,6 @@ from tallycell.parameters import LSTMParameters
 from tallycell.wording import quoted
 
 Decision = Literal["argmax", "threshold"]
-LOG = getLogger("tallycell")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -146,7 +144,7 @@ class Recogniser:
         >>> Recogniser.from_torch(Tagger(), alphabet="ab", outputs=("no", "yes"))
         Recogniser(2 symbols, LSTMParameters(input_size=3, hidden_size=4, dtype=float32), 2 outputs, decision='argmax')
         """
-        return _made_by("live", "recogniser_from_torch", module, (alphabet, outputs, decision, strings, unknown))
+        return _made_of("torch", module, alphabet, outputs, decision, strings, unknown)
 
     @classmethod
     def from_loaded(
@@ -190,8 +188,7 @@ class Recogniser:
         """
         if alphabet is None:
             alphabet = getattr(model, "vocabulary", None) or ()
-        said = (alphabet, outputs, decision, strings, unknown)
-        return _made_by("loaded", "recogniser_from_loaded", model, said, lstm)
+        return _made_of("loaded", model, alphabet, outputs, decision, strings, unknown, lstm=lstm)
 
     def encode(self, symbols: Sequence[str]) -> Int[np.ndarray, " time"]:
         """Index of each symbol in the alphabet; symbols outside become ``unknown``.
@@ -251,13 +248,10 @@ class Recogniser:
         )
 
 
-def _made_by(module: str, function: str, model: object, said: tuple[Any, ...], *more: object) -> Recogniser:
-    """Call what makes recognisers of models: it stands above this module, and is loaded when it is asked for."""
-    make = getattr(import_module(f"tallycell.loaders.deciding.{module}"), function)
-    made, notes = make(model, import_module("tallycell.loaders.deciding.parts").Said.of(*said), *more)
-    for note in notes:
-        LOG.info(note)
-    return made  # type: ignore[no-any-return]
+def _made_of(what: str, model: object, *said: object, **more: object) -> Recogniser:
+    """Call ``tallycell.loaders.deciding.made_of_WHAT``: that room stands above, and is loaded when it is asked for."""
+    made: Recogniser = getattr(import_module("tallycell.loaders.deciding"), f"made_of_{what}")(model, *said, **more)
+    return made
 
 
 def _same_state(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:

@@ -12,9 +12,9 @@ from tallycell.cli.help import Commands
 from tallycell.cli.inputs import KEPT, Subject, open_input, require_files, source_of
 from tallycell.cli.learning_commands import learning_app
 from tallycell.cli.machine_commands import machine_app
-from tallycell.cli.options import Feeding, Mattering, Opening, Showing, Source, with_groups
+from tallycell.cli.options import AsJSON, Feeding, Mattering, Opening, Showing, Source, with_groups
 from tallycell.cli.survey_commands import survey_app
-from tallycell.cli.terminal import console, progress
+from tallycell.cli.terminal import console, print_json, progress
 from tallycell.cli.view_commands import view_app, write_html
 from tallycell.errors import InputError
 from tallycell.files import require_place
@@ -133,7 +133,7 @@ def _read_all(subject: Subject, mattering: Mattering, showing: Showing) -> None:
             effects = measure_purposes(subject.model, subject.given, targets=mattering.target, most=most)
     reading = reading if effects is None else with_purposes(reading, effects)
     if showing.as_json:
-        sys.stdout.write(report.to_json(subject, reading, effects) + "\n")
+        print_json(report.as_object(subject, reading, effects))
     elif showing.as_csv:
         sys.stdout.write(report.to_csv(reading))
     else:
@@ -188,7 +188,7 @@ def trace(
 def inspect(
     model: Model,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    as_json: AsJSON = False,
     opening: Opening,
 ) -> None:
     """Print what a model file holds: the path and size of each LSTM, what surrounds it, what cannot be read and why."""
@@ -197,7 +197,7 @@ def inspect(
 
     loaded = opening.load(model)
     if as_json:
-        sys.stdout.write(inspect_view.to_json(loaded, recognise(model)) + "\n")
+        print_json(inspect_view.as_object(loaded, recognise(model)))
     else:
         inspect_view.print_model(console(), loaded, recognise(model))
 

@@ -1,6 +1,5 @@
 """The command that says what made an output."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +7,8 @@ from typing import Annotated
 from typer import Argument, Option, Typer
 
 from tallycell.cli.inputs import Subject, open_input, require_files
-from tallycell.cli.options import Feeding, Opening, Source, with_groups
-from tallycell.cli.terminal import console, progress
+from tallycell.cli.options import AsJSON, Feeding, Opening, Source, with_groups
+from tallycell.cli.terminal import console, print_json, progress
 
 effect_app = Typer()
 
@@ -24,7 +23,7 @@ class Asking:
     output: Annotated[
         str | None, Option("--output", metavar="NAME", help="explain this output, by name or number; else the largest")
     ] = None
-    as_json: Annotated[bool, Option("--json", help="print it as JSON")] = False
+    as_json: AsJSON = False
     plot: Annotated[
         Path | None,
         Option("--plot", metavar="FILE", help="draw the account into this file: .png, .svg or .pdf (extra plot)"),
@@ -73,7 +72,7 @@ def explain(
     tokens = subject.given.tokens
     one = tokens[0] if tokens and not isinstance(tokens[0], str) else tokens
     if asking.as_json:
-        sys.stdout.write(explain_view.to_json(account, changes) + "\n")
+        print_json(explain_view.as_object(account, changes))
     else:
         explain_view.print_account(console(), account, one, changes)
     if asking.plot is not None:

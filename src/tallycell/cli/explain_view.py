@@ -4,7 +4,7 @@ Steps are ranked by the counterfactual and not by the account, which does not se
 tagger, and on machines whose dependence is known, it is hardly better than chance (``benchmarks faithfulness``).
 """
 
-import json
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,6 @@ from tallycell.names import TIME
 from tallycell.reading.triggers import say_symbol
 from tallycell.wording import shown
 
-JSON_SCHEMA_VERSION = "2"
 TOP = 5  # steps that are named
 BEFORE = 400  # steps up to the one that is explained, at most, that are left out one by one and laid out
 AROUND = 50  # the same to either side where an output depends on what comes later too: each costs a run of the whole
@@ -111,12 +110,11 @@ def _print_words(console: Console, tokens: list[str], parts: np.ndarray, begin: 
     console.print(Text.assemble(*words))
 
 
-def to_json(account: Account, changes: xr.DataArray) -> str:
-    """Give the account by step and by unit; ``schema_version`` says how."""
+def as_object(account: Account, changes: xr.DataArray) -> dict[str, Any]:
+    """Give the account by step and by unit."""
     units = account.by_unit()
     cells = units.stack(cell=units.dims)
-    value = {
-        "schema_version": JSON_SCHEMA_VERSION,
+    return {
         "output": account.name,
         "step": account.step,
         "value": account.output,
@@ -131,4 +129,3 @@ def to_json(account: Account, changes: xr.DataArray) -> str:
             zip(map(str, changes["step"].to_numpy().tolist()), changes.to_numpy().tolist(), strict=True)
         ),
     }
-    return json.dumps(value, indent=1, allow_nan=False)

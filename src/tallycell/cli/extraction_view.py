@@ -4,13 +4,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from tallycell.cli.terminal import fold, json_text
+from tallycell.cli.terminal import fold
 from tallycell.machine.extracting.extraction import Extraction
 from tallycell.machine.extracting.saying import program_lines
 from tallycell.machine.notation.interchange import to_json as machine_to_json
 from tallycell.machine.notation.text import format_machine
 
-JSON_SCHEMA_VERSION = "2"
 NOT_WRITTEN = "nothing is written, as the hardened network would not do what the network does; --anyway writes it"
 MOST_LINES = 60  # of the program of a machine that does not fit
 
@@ -64,17 +63,11 @@ def as_object(extraction: Extraction, *, anyway: bool = False) -> dict[str, Any]
     }
 
 
-def to_json(extraction: Extraction, *, anyway: bool = False) -> str:
-    """Write the extraction for another program; ``schema_version`` says how."""
-    return json_text({"schema_version": JSON_SCHEMA_VERSION, **as_object(extraction, anyway=anyway)})
-
-
 def refusal(extraction: Extraction) -> str:
     """Say in the five lines why a network is not hardened."""
     return fold("\n".join([*extraction.answer, NOT_WRITTEN]))
 
 
-def refusal_to_json(extraction: Extraction) -> str:
-    """Write the same for another program: there is no network."""
-    value = {"extraction": as_object(extraction), "same_units": None, "network": None, "horizon": None}
-    return json_text({"schema_version": JSON_SCHEMA_VERSION, **value})
+def refusal_as_object(extraction: Extraction) -> dict[str, Any]:
+    """Give the same for another program: there is no network."""
+    return {"extraction": as_object(extraction), "same_units": None, "network": None, "horizon": None}

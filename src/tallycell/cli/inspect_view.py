@@ -1,6 +1,5 @@
 """What a model file holds, as a tree in the terminal and as JSON."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -9,7 +8,6 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-import tallycell
 from tallycell.cli.terminal import SHOWN_CHARACTERS
 from tallycell.loaders import LoadedModel, Place
 from tallycell.names import DIRECTIONS
@@ -17,7 +15,6 @@ from tallycell.parameters import Activations, LSTMParameters
 from tallycell.recogniser import Recogniser
 from tallycell.wording import listed, quoted, shown
 
-JSON_SCHEMA_VERSION = "1"
 FORGET_GATES = {
     "own": "",
     "coupled": "its forget gate is coupled to the input gate, f = 1 - i",
@@ -151,11 +148,9 @@ def _rest(names: tuple[str, ...]) -> str:
     return f" and {len(names) - SHOWN_SYMBOLS:,} more" if len(names) > SHOWN_SYMBOLS else ""
 
 
-def to_json(loaded: LoadedModel, format_name: str) -> str:
-    """Give what is printed for another program; ``schema_version`` says how."""
-    value = {
-        "schema_version": JSON_SCHEMA_VERSION,
-        "tallycell_version": tallycell.__version__,
+def as_object(loaded: LoadedModel, format_name: str) -> dict[str, Any]:
+    """Give what is printed, for another program."""
+    return {
         "file": loaded.source.name,
         "format": format_name,
         "lstms": [_lstm_to_json(path, parameters, loaded.places[path]) for path, parameters in loaded.items()],
@@ -176,7 +171,6 @@ def to_json(loaded: LoadedModel, format_name: str) -> str:
         "step": loaded.step,
         "notes": list(loaded.notes),
     }
-    return json.dumps(value, indent=1, allow_nan=False)
 
 
 def _lstm_to_json(path: str, parameters: LSTMParameters, place: Place) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The commands on learning to count: train a network, run the scoreboard."""
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from typer import Argument, Exit, Option, Typer, echo
 
 from tallycell.cli.inspect_view import count
 from tallycell.cli.machine_files import require_network_place
-from tallycell.cli.options import with_groups
-from tallycell.cli.terminal import fold, progress
+from tallycell.cli.options import AsJSON, with_groups
+from tallycell.cli.terminal import columns, fold, print_json, progress
 from tallycell.errors import InputError, MissingExtraError
 from tallycell.wording import shown
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 learning_app = Typer()
 
 NOT_HARDENED = "is not written, as no machine read from the network is right on all of the training strings"
-
-AsJSON = Annotated[bool, Option("--json", help="print the result as JSON")]
 
 
 @dataclass(frozen=True)
@@ -167,11 +164,9 @@ def train(
         horizon = None if training.hardened is None else _horizon(of, trained)
     found = _report(of.name, trained)
     if as_json:
-        exact = {} if training.hardened is None else {"hardened": None if horizon is None else str(training.hardened)}
-        proved = {} if horizon is None else {"horizon": horizon.symbols}
-        sys.stdout.write(json.dumps({"file": str(output), **found, **exact, **proved}) + "\n")
+        print_json(found | _networks(output, training.hardened, trained, horizon))
     else:
-        sys.stdout.write(fold(f"{output} holds {_said(found)}") + "\n")
+        sys.stdout.write(fold(f"{output} holds {_said(trained, found)}") + "\n")
         if training.hardened is not None:
             exactly = f"holds the hardened network (its gates are exactly 0 or 1)\n{horizon}"
             sys.stdout.write(fold(f"{training.hardened} {NOT_HARDENED if horizon is None else exactly}") + "\n")
@@ -185,14 +180,13 @@ def languages_(*, as_json: AsJSON = False) -> None:
 
     A language of your own is a file in the notation of machines: tallycell train my.machine.
     """
-    from tallycell.cli.terminal import columns, json_text
     from tallycell.learning.languages import language, languages
 
     found = [language(name) for name in languages()]
     if as_json:
         fields = ("name", "title", "alphabet", "outputs", "decision")
         listed = [{field: getattr(one, field) for field in fields} for one in found]
-        sys.stdout.write(json_text({"schema_version": "1", "languages": listed}, indent=1) + "\n")
+        print_json({"languages": listed})
         return
     rows = [("name", "symbols", "says", "what it is")]
     for one in found:
@@ -281,7 +275,6 @@ def _horizon(of: "Language", trained: "Trained") -> "Horizon | None":
 def _report(language: str, trained: "Trained") -> dict[str, Any]:
     return {
         "language": language,
-        "hidden": trained.network.parameters.hidden_size,
         "networks": trained.runs,
         "seconds": round(trained.seconds, 1),
         "loss": trained.loss,
@@ -289,10 +282,27 @@ def _report(language: str, trained: "Trained") -> dict[str, Any]:
     }
 
 
-def _said(found: dict[str, Any]) -> str:
+def _networks(
+    output: Path, hardened: Path | None, trained: "Trained", horizon: "Horizon | None"
+) -> dict[str, Any]:  # fmt: skip
+    """Give the networks that were written, as other commands do, and how far the hardened one is proved."""
+    from tallycell.cli.network_view import horizon_as_object, network_as_object
+
+    exact = None
+    if hardened is not None and trained.hardened is not None:
+        exact = network_as_object(hardened, trained.hardened.net)
+    return {
+        "network": network_as_object(output, trained.network),
+        "hardened": exact,
+        "horizon": None if horizon is None else horizon_as_object(horizon),
+    }
+
+
+def _said(trained: "Trained", found: dict[str, Any]) -> str:
     wrong = found["snapped_wrong"]
     how = "right on all" if wrong == 0 else f"wrong on {wrong:.2%}"
-    size, language, networks = count(found["hidden"], "unit"), found["language"], found["networks"]
+    language, networks = found["language"], found["networks"]
+    size = count(trained.network.parameters.hidden_size, "unit")
     return (
         f"an LSTM of {size} for {language}, the best of {networks} trained in {found['seconds']} s; its loss is "
         f"{found['loss']:.4f} nats a symbol; snapped (its gates set to 0 or 1), it is {how} of the training strings"

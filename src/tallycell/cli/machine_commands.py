@@ -18,7 +18,6 @@ from tallycell.cli.machine_files import (
 )
 from tallycell.cli.machine_options import (
     Anyway,
-    AsJSON,
     AsWell,
     Checking,
     Hardening,
@@ -31,8 +30,8 @@ from tallycell.cli.machine_options import (
     Prove,
     Separator,
 )
-from tallycell.cli.options import Opening, with_groups
-from tallycell.cli.terminal import fold, progress
+from tallycell.cli.options import AsJSON, Opening, with_groups
+from tallycell.cli.terminal import fold, print_json, progress
 from tallycell.errors import InputError
 from tallycell.files import require_place
 
@@ -66,7 +65,10 @@ def machines(*, as_json: AsJSON = False) -> None:
     """List the counter machines that come with tallycell. The command `tallycell export NAME` prints one."""
     from tallycell.cli import machine_list
 
-    sys.stdout.write((machine_list.to_json() if as_json else machine_list.to_text()) + "\n")
+    if as_json:
+        print_json(machine_list.as_object())
+    else:
+        sys.stdout.write(machine_list.to_text() + "\n")
 
 
 @machine_app.command(short_help="Run a counter machine over strings.")
@@ -102,7 +104,7 @@ def run(
     with progress() as advance:
         last = machine_runs.run_strings(found, given, advance)
     if as_json:
-        sys.stdout.write(machine_runs.to_json(found, given, last, steps=steps) + "\n")
+        print_json(machine_runs.as_object(found, given, last, steps=steps))
     elif steps:
         sys.stdout.write("\n\n".join(machine_runs.steps_to_text(found, given)) + "\n")
     else:
@@ -180,8 +182,10 @@ def extract(
         as_file = output.suffix == ".json"
         whole = to_json(extraction.machine) if as_file else extraction_view.to_text(extraction, anyway=True, whole=True)
         write_text(output, whole)
-    shown = extraction_view.to_json if as_json else extraction_view.to_text
-    write_text(None, shown(extraction, anyway=anyway))
+    if as_json:
+        print_json(extraction_view.as_object(extraction, anyway=anyway))
+    else:
+        write_text(None, extraction_view.to_text(extraction, anyway=anyway))
     if not extraction.exact:
         raise Exit(1)
 
@@ -212,9 +216,10 @@ def harden(
         advance("reading the machine", None)
         extraction, walk = extract_with_walk(net, inputs)
         if not extraction.exact and not hardening.anyway:
-            write_text(
-                None, extraction_view.refusal_to_json(extraction) if as_json else extraction_view.refusal(extraction)
-            )
+            if as_json:
+                print_json(extraction_view.refusal_as_object(extraction))
+            else:
+                write_text(None, extraction_view.refusal(extraction))
             raise Exit(1)
         advance("compiling", None)
         hardened = compile_extraction(net, extraction, walk, inputs)
@@ -222,10 +227,8 @@ def harden(
         advance("proving", None)
         horizon = _horizon_of(hardened, inputs) if hardening.prove and extraction.exact else None
     if as_json:
-        before = {
-            "extraction": extraction_view.as_object(extraction, anyway=True), "same_units": hardened.same_units
-        }  # fmt: skip
-        write_text(None, network_view.to_json(output, hardened.net, horizon, **before))
+        found = {"extraction": extraction_view.as_object(extraction, anyway=True), "same_units": hardened.same_units}
+        print_json(found | network_view.as_object(output, hardened.net, horizon))
     else:
         units = "it uses the units of the old network" if hardened.same_units else "it uses units of its own"
         after = network_view.to_text(output, hardened.net, horizon, units)
@@ -270,7 +273,7 @@ def compile_(
         advance("proving", None)
         horizon = counting_horizon(found, net) if prove else None
     if as_json:
-        write_text(None, network_view.to_json(output, net, horizon))
+        print_json(network_view.as_object(output, net, horizon))
     else:
         write_text(None, network_view.to_text(output, net, horizon))
 
@@ -284,8 +287,8 @@ def check(
     """Compare what a counter machine and a network decide after each symbol of many strings.
 
     Each line of the result begins with how it is known: exhaustive (all short strings), sampled (drawn strings),
-    counted (near misses, that is accepted strings with one symbol changed; and your own), searched (long strings), or
-    proved (the horizon: the length of strings up to which the network provably decides as the machine).
+    counted (drawn strings with one symbol changed; and your own), searched (long strings), or proved (the horizon: the
+    length of strings up to which the network provably decides as the machine).
 
     The exit status is 1 if a difference was seen.
     """
@@ -301,6 +304,9 @@ def check(
             found, net, strings=own, language=language, length=checking.length, samples=checking.samples,
             longest=checking.longest,
         )  # fmt: skip
-    write_text(None, check_view.to_json(checked) if as_json else fold(str(checked)))
+    if as_json:
+        print_json(check_view.as_object(checked))
+    else:
+        write_text(None, fold(str(checked)))
     if not checked.agree:
         raise Exit(1)

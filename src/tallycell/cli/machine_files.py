@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from tallycell.recogniser import Recogniser
 from tallycell.wording import listed, quoted, shown
 
 if TYPE_CHECKING:
+    from tallycell.machine.checking.blocks import Blocks
     from tallycell.machine.counter_machine import CounterMachine
 
 STANDARD_INPUT = "-"
@@ -210,15 +211,15 @@ def read_sample(path: Path, net: Recogniser, separator: str | None = None) -> li
     return [one.symbols for one in cut_strings(lines, net.alphabet, separator=separator, other=net.unknown)]
 
 
-def language_of(pattern: str, alphabet: Sequence[str]) -> Callable[[int], list[str]]:
-    """Give the member of a language for each n, from a pattern such as ``a^n b^2n``.
+def language_of(pattern: str, alphabet: Sequence[str]) -> "Blocks":
+    """Give the member of a language for each n, in blocks, from a pattern such as ``a^n b^2n``.
 
     Examples
     --------
     >>> language_of("a^n b^2n", "ab")(2)
-    ['a', 'a', 'b', 'b', 'b', 'b']
-    >>> "".join(language_of("(ab)^n c^n", "abc")(2))
-    'ababcc'
+    [(('a',), 2), (('b',), 4)]
+    >>> language_of("(ab)^n c^n", "abc")(2)
+    [(('a', 'b'), 2), (('c',), 2)]
 
     Raises
     ------
@@ -236,7 +237,7 @@ def language_of(pattern: str, alphabet: Sequence[str]) -> Callable[[int], list[s
             raise InputError(
                 f"symbol {quoted(symbol)} of the language is not in the alphabet {listed(alphabet, MOST_SYMBOLS)}"
             )
-    return lambda n: [symbol for word, times in powers for _ in range(times * n) for symbol in word]
+    return lambda n: [(word, times * n) for word, times in powers]
 
 
 def _word(written: str, alphabet: Sequence[str]) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """The counter machines that are shipped, as a table and as JSON."""
 
-from tallycell.cli.terminal import columns, json_text
+from typing import Any
+
+from tallycell.cli.terminal import columns
 from tallycell.machine.shipped import shipped_machine, shipped_machines, shipped_program
 from tallycell.wording import shown
-
-JSON_SCHEMA_VERSION = "1"
 
 
 def description_of(name: str) -> str:
@@ -28,13 +28,12 @@ def to_text() -> str:
     return columns(rows)
 
 
-def to_json() -> str:
-    """Write one object a machine as JSON."""
+def as_object() -> dict[str, Any]:
+    """Give one object a machine."""
     found = []
     for name in shipped_machines():
         machine = shipped_machine(name)
         fields = {"alphabet": machine.alphabet, "states": machine.states, "counters": machine.counters,
                   "outputs": machine.outputs, "decision": machine.decision}  # fmt: skip
         found.append({"name": name, "description": description_of(name), **fields})
-    value = {"schema_version": JSON_SCHEMA_VERSION, "machines": found}
-    return json_text(value, indent=1)
+    return {"machines": found}

@@ -32,7 +32,6 @@ Prove = Annotated[
         "seconds, with several counters minutes",
     ),
 ]
-AsJSON = Annotated[bool, Option("--json", help="print the result as JSON")]
 Separator = Annotated[
     str | None,
     Option(
@@ -170,6 +169,7 @@ class Checking:
         Option(
             "--language",
             metavar="PATTERN",
-            help="search the first n at which the network fails on a language written like 'a^n b^2n'",
+            help="search the first n at which the network fails on a language written like 'a^n b^2n', and that at "
+            "which it differs from the machine",
         ),
     ] = None

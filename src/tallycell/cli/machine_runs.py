@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tallycell.cli.machine_files import GivenString
-from tallycell.cli.terminal import Advance, columns, json_text, shortened
+from tallycell.cli.terminal import Advance, columns, shortened
 from tallycell.machine.counter_machine import FAIL, FAIL_NAME, Configuration, CounterMachine
 from tallycell.wording import shown
 
 if TYPE_CHECKING:
     from tallycell.machine.running.runner import Runner
 
-JSON_SCHEMA_VERSION = "1"
 ACCEPT = "accept"
 MOST_PLAIN_SYMBOLS = 100_000  # a second of steps in Python; the runner is compiled once, in some seconds
 SYMBOLS_AT_ONCE = 1_000_000  # between two signs of progress
@@ -126,24 +125,23 @@ def _step_row(machine: CounterMachine, time: int, symbol: str, here: Configurati
     return str(time), symbol, say(machine, here), shown(state_name(machine, here)), say_counters(machine, here)
 
 
-def to_json(
+def as_object(
     machine: CounterMachine, strings: Sequence[GivenString], found: Sequence[Configuration], *, steps: bool
-) -> str:  # fmt: skip
-    """Write the runs as JSON: one object a string, with its steps where they are asked for."""
+) -> dict[str, Any]:  # fmt: skip
+    """Give one object a string, with its steps where they are asked for."""
     runs = []
     for one, last in zip(strings, found, strict=True):
-        run = {"string": one.written, "length": len(one.symbols), **_as_object(machine, last)}
+        run = {"string": one.written, "length": len(one.symbols), **_place_as_object(machine, last)}
         if steps:
             run["steps"] = [
-                {"symbol": symbol, **_as_object(machine, here)}
+                {"symbol": symbol, **_place_as_object(machine, here)}
                 for symbol, here in zip(one.symbols, islice(machine.walk(one.symbols), 1, None), strict=True)
             ]
         runs.append(run)
-    value = {"schema_version": JSON_SCHEMA_VERSION, "strings": runs}
-    return json_text(value, indent=1)
+    return {"strings": runs}
 
 
-def _as_object(machine: CounterMachine, here: Configuration) -> dict[str, Any]:
+def _place_as_object(machine: CounterMachine, here: Configuration) -> dict[str, Any]:
     failed = here.state == FAIL
     said = machine.says(here)
     value = {

@@ -1,15 +1,14 @@
-"""A network that was made, and how far it is proved to do what it should, as text and as JSON."""
+"""A network that was made, and how far it is proved to do what it should, as text and for another program."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tallycell.cli.inspect_view import size_of
-from tallycell.cli.terminal import fold, json_text
+from tallycell.cli.terminal import fold
 from tallycell.machine.proving.horizon import FARTHEST, Horizon
 from tallycell.recogniser import Recogniser
 
-JSON_SCHEMA_VERSION = "2"
 NOT_THE_NETWORK = "nothing is proved of it: the machine that it was made from is not what the old network does"
 
 
@@ -19,10 +18,9 @@ def to_text(path: Path, net: Recogniser, horizon: Horizon | None, units: str = "
     return "\n".join([said, *([] if horizon is None else [fold(str(horizon))])])
 
 
-def to_json(path: Path, net: Recogniser, horizon: Horizon | None, **more: Any) -> str:
-    """Write the same for another program, after whatever else there is to say."""
-    value = {"schema_version": JSON_SCHEMA_VERSION, **more, "network": network_as_object(path, net)}
-    return json_text(value | {"horizon": None if horizon is None else horizon_as_object(horizon)})
+def as_object(path: Path, net: Recogniser, horizon: Horizon | None) -> dict[str, Any]:
+    """Give the same for another program."""
+    return {"network": network_as_object(path, net), "horizon": None if horizon is None else horizon_as_object(horizon)}
 
 
 def say_network(path: Path, net: Recogniser) -> str:

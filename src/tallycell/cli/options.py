@@ -11,6 +11,8 @@ from typer import Option
 
 from tallycell.loaders import LoadedModel, load
 
+AsJSON = Annotated[bool, Option("--json", help="print the result as JSON")]
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -125,7 +127,7 @@ class Source:
 class Showing:
     """How a reading is given out."""
 
-    as_json: Annotated[bool, Option("--json", help="print the whole reading as JSON")] = False
+    as_json: AsJSON = False
     as_csv: Annotated[bool, Option("--csv", help="print one row for each unit as CSV")] = False
     unit: Annotated[
         str | None, Option("--unit", metavar="L.U", help="show one unit in depth: layer and unit, such as 0.27")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from dataclasses import asdict
 from textwrap import wrap
@@ -11,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-import tallycell
 from tallycell.cli.inputs import Subject
 from tallycell.cli.inspect_view import activations_of, options_of, size_of
 from tallycell.effect.effects import Effects
@@ -21,8 +19,6 @@ from tallycell.reading.nothing_learned import NothingLearned
 from tallycell.reading.page import UNICODE, glyphs_for, page_of, text_of
 from tallycell.reading.triggers import Trigger
 from tallycell.wording import shown
-
-JSON_SCHEMA_VERSION = "2"
 
 
 def print_reading(
@@ -58,11 +54,9 @@ def describe(subject: Subject) -> list[str]:
     return [*lines, f"it read {shown(given.name)}: {given.about}", *given.notes]
 
 
-def to_json(subject: Subject, reading: Reading, effects: Effects | None = None) -> str:
-    """Give what is printed, but for histograms, and all units, for another program; ``schema_version`` says how."""
-    value: dict[str, Any] = {
-        "schema_version": JSON_SCHEMA_VERSION,
-        "tallycell_version": tallycell.__version__,
+def as_object(subject: Subject, reading: Reading, effects: Effects | None = None) -> dict[str, Any]:
+    """Give what is printed, but for histograms, and all units."""
+    return {
         "model": subject.model_name,
         "input": subject.given.name,
         "description": describe(subject),
@@ -78,7 +72,6 @@ def to_json(subject: Subject, reading: Reading, effects: Effects | None = None) 
         "effects": None if effects is None else _effects(effects),
         "units": reading.to_rows(),
     }
-    return json.dumps(value, indent=1, allow_nan=False)
 
 
 def to_csv(reading: Reading) -> str:

@@ -1,16 +1,14 @@
 """A survey in words: what is going to be done, how far it is, what it found, what it left out."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tallycell.cli import report
 from tallycell.cli.inputs import Subject
-from tallycell.cli.terminal import PLAIN_WIDTH, Advance
+from tallycell.cli.terminal import PLAIN_WIDTH, Advance, json_text
 from tallycell.files import write_file
 from tallycell.input import Input
 from tallycell.memory import say_bytes
@@ -109,9 +107,7 @@ def _say_left_out(what: str, done: str, cases: tuple[tuple[str, str], ...]) -> t
 
 def keep_reading(folder: Path, subject: Subject, reading: Reading, total: Total) -> None:
     """Write the reading beside the sums, as a page and for other programs."""
-    values: dict[str, Any] = json.loads(report.to_json(subject, reading, None))
-    counted = asdict(total.counted)
-    values["survey"] = counted | {"passed_over": total.plan.passed_over, "plan": total.plan.fingerprint}
-    write_file(folder / DATA, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
+    survey = {**asdict(total.counted), "passed_over": total.plan.passed_over, "plan": total.plan.fingerprint}
+    write_file(folder / DATA, (json_text({**report.as_object(subject, reading), "survey": survey}) + "\n").encode())
     page = "\n".join([*report.describe(subject), "", text_of(reading, PLAIN_WIDTH, len(reading.units), UNICODE)])
     write_file(folder / READING, (page + "\n").encode())

@@ -1,21 +1,26 @@
 """The terminal: where output goes, how it is laid out, and what is shown while one waits."""
 
 import json
+import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from textwrap import wrap
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
+import tallycell
 from tallycell.wording import shown, visible
 
 PLAIN_WIDTH = 110  # columns where the output is no terminal and COLUMNS does not say how many
 SHOWN_CHARACTERS = 40
+JSON_SCHEMA_VERSION = "2"  # of all that commands print as JSON: a key that means something else makes it another
 
 Advance = Callable[[str, tuple[int, int] | None], None]
 
@@ -60,17 +65,41 @@ def progress() -> Iterator[Advance]:
         yield advance
 
 
-def json_text(value: object, indent: int | None = None) -> str:
-    r"""Write JSON for people and programs: letters as they are, what does not print as an escape.
+def json_text(value: Mapping[str, object]) -> str:
+    r"""Write what a command has to say for another program: one object, which says first by what it is written.
+
+    Letters are as they are where standard output can hold them all; what does not print is an escape. A number that is
+    NaN or infinite is null.
 
     Examples
     --------
-    >>> print(json_text({"symbol": "é", "state": "\u202e\x9b"}))
-    {"symbol": "é", "state": "\u202e\u009b"}
+    >>> text = json_text({"symbol": "é", "state": "\u202e\x9b", "loss": float("nan")})
+    >>> print("\n".join(text.splitlines()[3:]))
+     "symbol": "é",
+     "state": "\u202e\u009b",
+     "loss": null
+    }
+    >>> list(json.loads(text))
+    ['schema_version', 'tallycell_version', 'symbol', 'state', 'loss']
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    head = {"schema_version": JSON_SCHEMA_VERSION, "tallycell_version": tallycell.__version__}
+    letters = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(head | _plain(value), ensure_ascii=not letters, indent=1, allow_nan=False)
     # Outside of its texts JSON is ASCII: what does not print, but for the ends of lines, stands inside a text.
-    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """Print what a command has to say for another program; see :func:`json_text`."""
+    sys.stdout.write(json_text(value) + "\n")
 
 
 def shortened(text: str) -> str:

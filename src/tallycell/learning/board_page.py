@@ -6,10 +6,10 @@ from typing import Any
 
 from tallycell.learning.rows import ROWS, AtLengths, Reach, Row
 from tallycell.learning.scoring import COLUMNS, GATES, passes
+from tallycell.machine.proving.horizon import FARTHEST
 
 Result = dict[str, Any]
 Rows = Sequence[tuple[Row, Sequence[Result]]]
-FARTHEST = 2**62  # a horizon without end
 
 _HEAD = """\
 # Scoreboard: LSTMs that learn to count

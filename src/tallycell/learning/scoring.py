@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tallycell.errors import TallycellError
-from tallycell.learning.judging import decider_of, search_first_failure, share_right
+from tallycell.learning.judging import decider_of, share_right
 from tallycell.learning.languages import Language, Sample
 from tallycell.learning.rows import Reach, Row
 from tallycell.learning.selection import harden_on, strings_of
+from tallycell.machine.checking.language_search import search_first_failure
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.extracting.allowed import Inputs
 from tallycell.machine.extracting.extraction import extract_machine
@@ -150,7 +151,8 @@ def measured(row: Row, subject: Recogniser | CounterMachine, *, far: bool = Fals
     """Measure what the row measures."""
     decider, language = decider_of(subject, row.language), row.language
     if isinstance(row.measure, Reach):
-        found = search_first_failure(decider, language, FAR if far else row.measure.target)
+        farthest = FAR if far else row.measure.target
+        found = search_first_failure(decider, language.truth, language.blocks_of, farthest)
         return {"first_failure": found.n, "kind": found.kind, "searched": found.searched}
     rng = np.random.default_rng(READ_WITH)
     shares = []

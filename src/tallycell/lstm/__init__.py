@@ -1,8 +1,9 @@
 """The LSTM as a torch module: a stand-in for ``torch.nn.LSTM`` that shows its gates.
 
-``module`` holds the class, ``stack`` one call of it, ``held`` what is held in a call, ``sequences`` how inputs lie,
-``runner`` and ``layers`` the choice between two paths: ``vector_ops``, the CPU kernel with its gradients, and
-``operations``, the equations as torch operations, with the squashing functions of ``activations``.
+``module`` holds the class, ``options`` what it has besides weights, ``stack`` one call of it, ``held`` what is held
+in a call, ``sequences`` how inputs lie, ``runner`` and ``layers`` the choice between two paths: ``vector_ops``, the
+CPU kernel with its gradients, and ``operations``, the equations as torch operations, with the squashing functions of
+``activations``.
 """
 
 from tallycell.errors import MissingExtraError

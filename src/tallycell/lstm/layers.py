@@ -4,7 +4,7 @@ The kernel runs what is common; the torch operations run the rest and every othe
 log ``tallycell`` says so the first time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,25 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from tallycell.activations import activation
 from tallycell.kernels.cpu.slots import compiles
-from tallycell.lstm.activations import Choice
 from tallycell.lstm.operations import Held, LayerTensors, join_steps, run_layer
+from tallycell.lstm.options import Options
 from tallycell.lstm.sequences import Order
 from tallycell.lstm.vector_ops import LayerFunction, PackedOnce, Plan, PlanText, Ran, Weights, run_forward
 from tallycell.names import PARAMETER_KINDS, parameter_name
-from tallycell.parameters import ForgetGate
-
-
-class Options(NamedTuple):
-    """What an LSTM has besides weights; ``slots`` holds the choices for gate, cell and hidden, by direction."""
-
-    slots: tuple[tuple[Choice, Choice, Choice], ...]
-    forget_gate: ForgetGate
-    peepholes: bool
-    projection: bool
-    clip_pre: float | None
-    clip_cell: float | None
 
 
 class LayerSteps(NamedTuple):
@@ -47,15 +34,6 @@ class LayerSteps(NamedTuple):
     values: dict[str, Tensor]
     h_n: Tensor
     c_n: Tensor
-
-
-def options_of(lstm: nn.LSTM) -> Options:
-    """Give the options of an LSTM of ours, or those that every one of torch has."""
-    own: Callable[[], Options] | None = getattr(lstm, "_options", None)
-    if own is not None:
-        return own()
-    slots: tuple[Choice, Choice, Choice] = (activation("sigmoid"), activation("tanh"), activation("tanh"))
-    return Options((slots,) * (2 if lstm.bidirectional else 1), "own", False, bool(lstm.proj_size), None, None)
 
 
 def weights_of(lstm: nn.LSTM, layer: int, direction: int) -> dict[str, Tensor]:

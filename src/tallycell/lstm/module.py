@@ -15,7 +15,7 @@ from tallycell.kernels.hold import Hold, read_holds
 from tallycell.lstm.activations import Choice, named_activation
 from tallycell.lstm.gates import Gates
 from tallycell.lstm.held import held_in_call
-from tallycell.lstm.layers import Options
+from tallycell.lstm.options import DEFAULTS, SLOTS, AbstractLSTM
 from tallycell.lstm.sequences import States
 from tallycell.lstm.stack import run_stack
 from tallycell.names import PARAMETER_KINDS, STEP_VARIABLES, parameter_name
@@ -24,12 +24,10 @@ from tallycell.parameters import Activations, ForgetGate, LSTMParameters
 Slot = str | Activation | nn.Module
 Module = TypeVar("Module", bound=nn.LSTM)
 
-_SLOTS = ("gate", "cell", "hidden")
-_DEFAULTS = {"gate": "sigmoid", "cell": "tanh", "hidden": "tanh"}
 _ONE_UNIT = {"weight_ih_l0": np.zeros((4, 1)), "weight_hh_l0": np.zeros((4, 1))}
 
 
-class LSTM(nn.LSTM):
+class LSTM(AbstractLSTM):
     """A stand-in for ``torch.nn.LSTM`` that shows every gate.
 
     Arguments, defaults, initialisation, attributes, state_dict and what ``forward`` returns are those of
@@ -80,8 +78,6 @@ class LSTM(nn.LSTM):
     torch.Size([2, 7, 5])
     """
 
-    _kernel = True  # False, on a class or an instance, runs the torch operations: to look for a fault in the kernel
-
     def __init__(
         self,
         *args: Any,
@@ -98,7 +94,7 @@ class LSTM(nn.LSTM):
         # LSTMParameters knows which options there are, and refuses others.
         LSTMParameters(_ONE_UNIT, forget_gate=forget_gate, clip_pre=clip_pre, clip_cell=clip_cell)
         self.forget_gate, self.peepholes, self.clip_pre, self.clip_cell = forget_gate, peepholes, clip_pre, clip_cell
-        for slot, given in zip(_SLOTS, (gate, cell, hidden), strict=True):
+        for slot, given in zip(SLOTS, (gate, cell, hidden), strict=True):
             self.set_activation(slot, given)
         like = next(self.parameters())
         if peepholes:
@@ -133,8 +129,8 @@ class LSTM(nn.LSTM):
         >>> lstm
         LSTM(3, 5, gate=activation('hard_sigmoid', alpha=0.2, beta=0.5))
         """
-        if slot not in _SLOTS:
-            raise ParameterError(f"there is no slot {slot!r}; those of an LSTM are {', '.join(_SLOTS)}")
+        if slot not in SLOTS:
+            raise ParameterError(f"there is no slot {slot!r}; those of an LSTM are {', '.join(SLOTS)}")
         choices = given if isinstance(given, tuple) else (given,) * self._directions
         if len(choices) != self._directions:
             raise ParameterError(
@@ -152,15 +148,6 @@ class LSTM(nn.LSTM):
         if reverse and reverse[0] != forward:  # an attribute of its own only where it has another activation
             setattr(self, f"{slot}_reverse", reverse[0])
 
-    def _slot(self, slot: str, direction: int) -> Choice:
-        reverse: Choice | None = getattr(self, f"{slot}_reverse", None) if direction else None
-        choice: Choice = getattr(self, slot) if reverse is None else reverse
-        return choice
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
     @property
     def _bound(self) -> float:
         return float(self.hidden_size**-0.5)
@@ -174,10 +161,10 @@ class LSTM(nn.LSTM):
         """Arguments that are not the default."""
         parts = [super().extra_repr()]
         for direction in range(self._directions):
-            for slot in _SLOTS:
+            for slot in SLOTS:
                 name = f"{slot}_reverse" if direction else slot
                 choice = getattr(self, name, None)
-                if isinstance(choice, Activation) and (direction or choice.name != _DEFAULTS[slot]):
+                if isinstance(choice, Activation) and (direction or choice.name != DEFAULTS[slot]):
                     parts.append(f"{name}={choice!r}")  # a module is printed by torch
         options = {"forget_gate": "own", "peepholes": False, "clip_pre": None, "clip_cell": None}
         parts += [f"{name}={getattr(self, name)!r}" for name, usual in options.items() if getattr(self, name) != usual]
@@ -246,17 +233,6 @@ class LSTM(nn.LSTM):
         output, states, kept = run_stack(self, x, hx, STEP_VARIABLES, held)
         return output, states, Gates(**{name: tuple(layers) for name, layers in kept.items()})
 
-    def _options(self) -> Options:
-        slots = (tuple(self._slot(slot, direction) for slot in _SLOTS) for direction in range(self._directions))
-        return Options(
-            tuple(slots),  # type: ignore[arg-type]
-            self.forget_gate,
-            self.peepholes,
-            bool(self.proj_size),
-            self.clip_pre,
-            self.clip_cell,
-        )
-
     @classmethod
     def from_torch(cls, module: nn.LSTM) -> "LSTM":
         """Make the same LSTM as a module of torch; the weights are copied.
@@ -288,7 +264,7 @@ class LSTM(nn.LSTM):
         beyond = [
             f"{slot}={choice!r}"
             for direction in range(self._directions)
-            for slot in _SLOTS
+            for slot in SLOTS
             if not _is_default(slot, choice := self._slot(slot, direction))
         ]
         beyond += [f"forget_gate={self.forget_gate!r}"] if self.forget_gate != "own" else []
@@ -327,7 +303,7 @@ class LSTM(nn.LSTM):
         made = cls(
             p.input_size, p.hidden_size, p.num_layers, p.bias, batch_first, dropout, p.bidirectional, p.proj_size,
             dtype=torch.from_numpy(np.zeros(0, p.dtype)).dtype,
-            **{slot: tuple(getattr(slots, slot) for slots in directions) for slot in _SLOTS},
+            **{slot: tuple(getattr(slots, slot) for slots in directions) for slot in SLOTS},
             forget_gate=p.forget_gate, peepholes=p.peepholes, clip_pre=p.clip_pre, clip_cell=p.clip_cell,
         )  # fmt: skip
         made.load_state_dict({name: torch.tensor(weight) for name, weight in p.weights.items()})
@@ -357,7 +333,7 @@ class LSTM(nn.LSTM):
         return LSTMParameters(
             {name: getattr(self, name).detach().cpu().numpy() for name in names if hasattr(self, name)},
             tuple(
-                Activations(*(named_activation(self._slot(slot, direction)) for slot in _SLOTS))
+                Activations(*(named_activation(self._slot(slot, direction)) for slot in SLOTS))
                 for direction in range(self._directions)
             ),
             self.forget_gate,
@@ -368,7 +344,7 @@ class LSTM(nn.LSTM):
 
 def _is_default(slot: str, choice: Choice) -> bool:
     try:
-        return named_activation(choice).name == _DEFAULTS[slot]
+        return named_activation(choice).name == DEFAULTS[slot]
     except ActivationError:
         return False
 

@@ -15,8 +15,6 @@ from tallycell.kernels.cpu.readiness import is_ready, note_time, prepare
 from tallycell.lstm.activations import torch_function
 from tallycell.lstm.layers import (
     LayerSteps,
-    Options,
-    options_of,
     run_as_operations,
     run_on_kernel,
     unsupported,
@@ -24,6 +22,7 @@ from tallycell.lstm.layers import (
     weights_of,
 )
 from tallycell.lstm.operations import Held, LayerTensors
+from tallycell.lstm.options import Options, attributes_of, may_run_on_kernel, options_of
 from tallycell.lstm.sequences import Order, Sequences
 from tallycell.lstm.vector_ops import PackedOnce, Plan, PlanText, form_of, make_plan
 from tallycell.parameters import Activations
@@ -46,14 +45,9 @@ class _Memory:
 # Beside the modules and not in them: what is copied, pickled or moved is the module alone.
 _memories: WeakKeyDictionary[nn.LSTM, _Memory] = WeakKeyDictionary()
 
-_ATTRIBUTES = (
-    "gate", "cell", "hidden", "gate_reverse", "cell_reverse", "hidden_reverse", "forget_gate", "peepholes", "clip_pre",
-    "clip_cell", "bidirectional", "proj_size",
-)  # fmt: skip
-
 
 def _memory_of(lstm: nn.LSTM) -> _Memory:
-    attributes = tuple(map(lstm.__dict__.get, _ATTRIBUTES))
+    attributes = attributes_of(lstm)
     memory = _memories.get(lstm)
     if memory is None or not all(map(operator.is_, attributes, memory.attributes)):
         memory = _memories[lstm] = _Memory(attributes)
@@ -91,7 +85,7 @@ def _choose_path(
 ) -> tuple[tuple[Plan | PlanText, ...] | None, dict[tuple[int, int], PackedOnce]]:
     """Plans for the kernel, their texts where torch compiles, None for torch operations; and the packed weights."""
     x, packed = sequences.data, sequences.source is not None
-    if not getattr(lstm, "_kernel", True) or watched():
+    if not may_run_on_kernel(lstm) or watched():
         return None, {}
     compiling = torch.compiler.is_compiling()
     if x.device.type != "cpu":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tallycell.drawing import draw
+from tallycell.drawing import draw, write
 from tallycell.errors import InputError, ParameterError
 from tallycell.html_table import html_table
 from tallycell.wording import listed, quoted
@@ -289,9 +289,7 @@ class CounterMachine:
 
     def __str__(self) -> str:
         """Write the machine in the notation of :mod:`tallycell.machine.notation.text`."""
-        from tallycell.machine.notation.printing import format_machine  # which needs this module
-
-        return format_machine(self)
+        return write(self)
 
     def __repr__(self) -> str:
         return (

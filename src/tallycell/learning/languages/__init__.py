@@ -4,6 +4,6 @@
 """
 
 from tallycell.learning.languages.catalogue import language, languages
-from tallycell.learning.languages.language import Expected, Language, Sample, Source
+from tallycell.learning.languages.language import Language, Sample, Source
 
-__all__ = ["Expected", "Language", "Sample", "Source", "language", "languages"]
+__all__ = ["Language", "Sample", "Source", "language", "languages"]

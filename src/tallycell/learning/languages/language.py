@@ -9,39 +9,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from tallycell.errors import InputError
+from tallycell.machine.checking.blocks import Block, Blocks, laid_out, near_misses
+from tallycell.machine.checking.truth import Truth
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.notation.text import parse
-from tallycell.machine.running.runner import Run, Runner
+from tallycell.machine.running.runner import Runner
 from tallycell.machine.shipped import shipped_machine, shipped_machines
-from tallycell.wording import quoted
 
 Codes = UInt8[np.ndarray, " time"]
 Make = Callable[[np.random.Generator, int], Codes]
 Sizes = Callable[[np.random.Generator, int], Int[np.ndarray, " string"]]
-Block = tuple[str | tuple[str, ...], int]  # a symbol, or a word of several, and how often it comes
-Blocks = Callable[[int], Sequence[Block]]
 
 Decision = Literal["argmax", "threshold"]
-
-
-@dataclass(frozen=True, eq=False)
-class Expected:
-    """What is right after each symbol of strings that lie padded side by side.
-
-    Attributes
-    ----------
-    chosen
-        Whether each output is to be chosen.
-    determined
-        Whether there is anything to decide after that symbol: False beyond the end of a string, after a symbol that
-        could not follow, and where several answers are right.
-    run
-        Where the strings led the machine that is the truth.
-    """
-
-    chosen: Bool[np.ndarray, "sequence time output"]
-    determined: Bool[np.ndarray, "sequence time"]
-    run: Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +125,11 @@ class Language:
         return _runner(self.program).machine
 
     @property
+    def truth(self) -> Truth:
+        """What is right after each symbol."""
+        return Truth(_runner(self.program), self.legal, self.sampled, self.unasked)
+
+    @property
     def allowed(self) -> CounterMachine | None:
         """Which inputs a network is meant to read, as ``extract_machine`` and ``harden`` take it."""
         return None if self.allowed_program is None else _runner(self.allowed_program).machine
@@ -158,7 +142,7 @@ class Language:
     @property
     def outputs(self) -> tuple[str, ...]:
         """What a network can say; with ``legal`` a symbol that may follow, or ``accept`` for the end."""
-        return tuple(output for output in self.machine.outputs if output != self.unasked)
+        return self.truth.outputs
 
     @property
     def decision(self) -> Decision:
@@ -189,7 +173,7 @@ class Language:
         InputError
             If it is no language in n.
         """
-        return self._laid_out(self._blocks_of(n))
+        return laid_out(self.alphabet, self.blocks_of(n))
 
     def near_misses(self, n: int) -> list[Codes]:
         """Give the member n with one symbol more, and one fewer, in each of its blocks; those that are no member.
@@ -199,52 +183,25 @@ class Language:
         InputError
             If it is no language in n.
         """
-        blocks = self._blocks_of(n)
-        found = []
-        for k, (symbol, times) in enumerate(blocks):
-            for changed in (times + 1, times - 1):
-                found.append(self._laid_out([*blocks[:k], (symbol, changed), *blocks[k + 1 :]]))
-        accepted = _runner(self.program).accepts(found)
-        return [codes for codes, member in zip(found, accepted, strict=True) if not member]
+        return near_misses(_runner(self.program), self.blocks_of(n))
+
+    def blocks_of(self, n: int) -> Sequence[Block]:
+        """Give the blocks of the member n.
+
+        Raises
+        ------
+        InputError
+            If it is no language in n.
+        """
+        if self.blocks is None:
+            raise InputError(f"{self.name} is no language in n; draw strings by length: of_length(rng, count, length)")
+        return self.blocks(n)
 
     def of_length(self, rng: np.random.Generator, count: int, length: int) -> list[Codes]:
         """Draw strings of a length (of a size n, for a language in n), to test with."""
         return [self.make(rng, length) for _ in range(count)]
 
-    # ---- what is right ---------------------------------------------------------------------------------------------
-
-    def expected(
-        self,
-        codes: UInt8[np.ndarray, "sequence time"],
-        lengths: Int[np.ndarray, " sequence"],
-        *,
-        after: Expected | None = None,
-    ) -> Expected:
-        """Say what is right after each symbol of any strings, padded to one length.
-
-        Parameters
-        ----------
-        codes
-            Symbols as their indices in the alphabet; any beyond the end.
-        lengths
-            Symbols of each string; may be 0 or less where it ended before.
-        after
-            What was right in the parts of the strings that came before, if these go on.
-        """
-        runner = _runner(self.program)
-        within = np.arange(codes.shape[1]) < np.asarray(lengths)[:, np.newaxis]
-        run = runner.run(np.ascontiguousarray(codes), after=None if after is None else after.run, keep_says=True)
-        assert run.each_says is not None
-        says = runner.sayings[run.each_says]
-        if self.legal:
-            within = within & says.any(-1)  # in fail nothing may follow, and the string may not end
-        if self.sampled:
-            within = within & (says.sum(-1) == 1)
-        if self.unasked is not None:
-            at = self.machine.outputs.index(self.unasked)
-            within = within & ~says[..., at]
-            says = np.delete(says, at, axis=-1)
-        return Expected(says, within, run)
+    # ---- samples ---------------------------------------------------------------------------------------------------
 
     def draw(self, rng: np.random.Generator, count: int, *, longest: int | None = None) -> Sample:
         """Draw strings to learn from, with their targets.
@@ -273,7 +230,7 @@ class Language:
         steps = np.arange(codes.shape[1])
         within = steps < lengths[:, np.newaxis]
         codes[within] = np.concatenate(strings) if strings else ()
-        expected = self.expected(codes, lengths)
+        expected = self.truth.expected(codes, lengths)
         if self.sampled:
             targets, mask = self._next_symbols(codes, lengths), within
         else:
@@ -316,36 +273,6 @@ class Language:
     def cut(self) -> bool:
         """Whether each beginning of a string is a string to learn from."""
         return not self.legal and not self.only_last
-
-    def _blocks_of(self, n: int) -> Sequence[Block]:
-        if self.blocks is None:
-            raise InputError(f"{self.name} is no language in n; draw strings by length: of_length(rng, count, length)")
-        return self.blocks(n)
-
-    def _laid_out(self, blocks: Sequence[Block]) -> Codes:
-        return laid_out(self.alphabet, blocks)
-
-
-def laid_out(alphabet: Sequence[str], blocks: Sequence[Block]) -> Codes:
-    """Lay out blocks as the numbers of their symbols.
-
-    Raises
-    ------
-    InputError
-        If a symbol is not in the alphabet.
-
-    Examples
-    --------
-    >>> laid_out("abc", [(("a", "b"), 2), ("c", 2)])
-    array([0, 1, 0, 1, 2, 2], dtype=uint8)
-    """
-    words = [((word,) if isinstance(word, str) else tuple(word), times) for word, times in blocks]
-    for symbol in (symbol for word, _ in words for symbol in word):
-        if symbol not in alphabet:
-            raise InputError(f"symbol {quoted(symbol)} of a block is not in the alphabet {quoted(tuple(alphabet))}")
-    number = {symbol: k for k, symbol in enumerate(alphabet)}
-    parts = [np.tile(np.array([number[symbol] for symbol in word], np.uint8), times) for word, times in words]
-    return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
 
 
 MOST_DRAWN = 1000  # times that strings are drawn anew because they were too long

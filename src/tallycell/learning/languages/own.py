@@ -5,6 +5,7 @@ import numpy as np
 from tallycell.errors import InputError
 from tallycell.learning.languages.language import Codes, Language, Make
 from tallycell.learning.languages.strings import uniform
+from tallycell.machine.checking.truth import says_what_may_follow
 from tallycell.machine.counter_machine import FAIL, CounterMachine
 from tallycell.machine.notation.printing import format_machine
 from tallycell.wording import listed
@@ -19,7 +20,7 @@ def language_of_machine(machine: CounterMachine, name: str) -> Language:
     """Make the language whose truth a machine is.
 
     Where the machine says what may follow (``legal``), strings are drawn of what it says may; else strings on which it
-    does not fail, near misses of them (a symbol more, fewer or another), and any at all.
+    does not fail, such strings with one symbol more, fewer or another, and any at all.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def language_of_machine(machine: CounterMachine, name: str) -> Language:
     """
     if len(machine.alphabet) > MOST_SYMBOLS:
         raise InputError(f"{name} has {len(machine.alphabet):,} symbols; languages have up to {MOST_SYMBOLS}")
-    legal = machine.decision == "threshold" and set(machine.alphabet) <= set(machine.outputs)
+    legal = says_what_may_follow(machine)
     if legal and "accept" not in machine.outputs:
         raise InputError(
             f"{name} says which symbols may follow, and not when a string may end; let it say accept too (it says "
@@ -52,7 +53,7 @@ def language_of_machine(machine: CounterMachine, name: str) -> Language:
         )
     if (machine.next_state[0][:, machine.view_of(machine.start.counters)] == FAIL).all():
         raise InputError(f"{name} fails on every first symbol, so that there is nothing to learn")
-    make = _what_may_follow(machine) if legal else _with_near_misses(machine)
+    make = _what_may_follow(machine) if legal else _with_changes(machine)
     title = f"what the machine {name} says"
     return Language(name, title, format_machine(machine), make, uniform(2, LONGEST), legal=legal, fixed=FIXED)
 
@@ -64,7 +65,7 @@ def _what_may_follow(machine: CounterMachine) -> Make:
     return make
 
 
-def _with_near_misses(machine: CounterMachine) -> Make:
+def _with_changes(machine: CounterMachine) -> Make:
     symbols = len(machine.alphabet)
 
     def make(rng: np.random.Generator, length: int) -> Codes:

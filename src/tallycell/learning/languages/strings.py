@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 from jaxtyping import Int
 
-from tallycell.learning.languages.language import Blocks, Codes, Make, Sizes, laid_out
+from tallycell.learning.languages.language import Codes, Make, Sizes
+from tallycell.machine.checking.blocks import Blocks, laid_out
 from tallycell.machine.counter_machine import FAIL
 from tallycell.machine.shipped import shipped_machine
 

@@ -1,8 +1,8 @@
 """Whether a machine says what a network does: every claim with how it is known.
 
 *Exhaustive*: all strings to a length. *Sampled*: strings drawn independently, with a confidence bound. *Searched*: the
-first difference, the first failure. *Proved*: the horizon. Between them, plain counts: near misses, single steps, the
-user's own strings.
+first difference; the first failure and the difference in n. *Proved*: the horizon. Between them, plain counts: strings
+with a symbol changed, single steps, the user's own strings.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from tallycell.errors import InputError
+from tallycell.machine.checking.blocks import Block, Members, as_blocks
 from tallycell.machine.checking.exhaustive import Exhaustive, check_all
-from tallycell.machine.checking.language_search import FirstFailure, Language, search_failure
-from tallycell.machine.checking.sampling import CONFIDENCE, Distribution, Strings, near_misses, share_at_least, worthy
+from tallycell.machine.checking.language_search import (
+    DifferenceInN,
+    FirstFailure,
+    farthest_of,
+    search_difference_in_n,
+    search_first_failure,
+)
+from tallycell.machine.checking.sampling import (
+    CONFIDENCE,
+    Distribution,
+    Strings,
+    changed_strings,
+    share_at_least,
+    worthy,
+)
 from tallycell.machine.checking.search import LONGEST, Searched, search_difference
 from tallycell.machine.checking.side_by_side import SideBySide
+from tallycell.machine.checking.truth import Truth
 from tallycell.machine.counter_machine import FAIL, CounterMachine
 from tallycell.machine.proving.horizon import ENOUGH, Horizon, counting_horizon
 from tallycell.recogniser import Recogniser
@@ -80,11 +95,13 @@ class Check:
     sampled
         On strings drawn from each distribution.
     counted
-        On near misses, and on the user's own strings.
+        On drawn strings with a symbol changed, and on the user's own strings.
     searched
         The first difference, searched.
     first_failure
         The first failure in n; None where no language was given.
+    difference_in_n
+        The smallest n at which they differ at all; None where no language was given.
     horizon
         What is proved.
     until_fail
@@ -96,6 +113,7 @@ class Check:
     counted: tuple[Counted, ...]
     searched: Searched
     first_failure: FirstFailure | None
+    difference_in_n: DifferenceInN | None
     horizon: Horizon
     until_fail: Horizon | None = None
 
@@ -120,8 +138,8 @@ class Check:
     @property
     def agree(self) -> bool:
         """Whether no difference was seen; nothing more, except as far as the horizon."""
-        failed = self.first_failure is not None and self.first_failure.n is not None
-        return self.first_difference is None and not failed
+        found = self.difference_in_n
+        return self.first_difference is None and (found is None or found.n is None)
 
     def __str__(self) -> str:
         e, s = self.exhaustive, self.searched
@@ -138,8 +156,7 @@ class Check:
             )
         else:
             lines.append(f"searched    they differ after {s.symbols:,} symbols of {s.text}")
-        if self.first_failure is not None:
-            lines.append(f"searched    {self.first_failure}")
+        lines += [f"searched    {one}" for one in (self.first_failure, self.difference_in_n) if one is not None]
         for horizon in filter(None, (self.horizon, self.until_fail)):
             first, *rest = str(horizon).splitlines()
             lines += [f"proved      {first}", *(f"          {line}" for line in rest)]
@@ -158,7 +175,7 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
     strings: Sequence[Sequence[str]] | None = None,
     samples: int = SAMPLES,
     distribution: Distribution | Sequence[Distribution] = DEFAULT,
-    language: Language | None = None,
+    language: Members | None = None,
     longest: int = LONGEST,
     seed: int = 0,
 ) -> Check:
@@ -173,11 +190,12 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
     strings
         The user's own.
     samples
-        How many strings are drawn from each distribution, and near misses made from them.
+        How many strings are drawn from each distribution, and how many of those have a symbol changed.
     distribution
         One or several.
     language
-        From n to the member of a language; the first failure in n is searched.
+        From n to the member of a language, as its symbols (``"a" * n + "b" * n``), where runs of one symbol are its
+        blocks, or as its blocks (``[("a", n), ("b", n)]``, ``[(("a", "b"), n)]``); the first failure in n is searched.
     longest
         Length of the longest strings of the search, in symbols.
     seed
@@ -207,9 +225,9 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
         sampled.append(_counted(both, found, f"strings drawn independently, {one}", bounded=True))
         drawn += found
     counted = []
-    near = near_misses([drawn[k] for k in worthy(machine, drawn)[:samples]], len(machine.alphabet), rng)
-    if near:
-        counted.append(_counted(both, near, "near misses, with one symbol replaced, inserted or deleted"))
+    changed = changed_strings([drawn[k] for k in worthy(machine, drawn)[:samples]], len(machine.alphabet), rng)
+    if changed:
+        counted.append(_counted(both, changed, "drawn strings with one symbol replaced, inserted or deleted"))
     if strings is not None:
         own = [np.array(machine.encode(string), np.int32) for string in strings]
         counted.append(_counted(both, own, "your own strings"))
@@ -222,7 +240,7 @@ def check_machine(  # noqa: PLR0913  what to look at, each with a default
         tuple(sampled),
         tuple(counted),
         search_difference(both, longest=longest),
-        None if language is None else search_failure(both, language, longest=longest, rng=rng),
+        *_in_n(both, language, longest, rng),
         horizon,
         until_fail if until_fail is not None and until_fail.symbols > horizon.symbols else None,
     )
@@ -237,6 +255,20 @@ def _counted(both: SideBySide, strings: Strings, text: str, *, bounded: bool = F
         at = int(np.where(first > 0, first, steps + 1).argmin())
         differing = tuple(both.machine.alphabet[code] for code in strings[at][: first[at]].tolist())
     return Counted(text, len(strings), alike, steps, steps - int(wrong.sum()), bound, differing)
+
+
+def _in_n(
+    both: SideBySide, language: Members | None, longest: int, rng: np.random.Generator
+) -> tuple[FirstFailure | None, DifferenceInN | None]:
+    if language is None:
+        return None, None
+
+    def blocks(n: int) -> list[Block]:
+        return as_blocks(language(n))
+
+    farthest = farthest_of(blocks, longest)
+    failure = search_first_failure(both.network, Truth.of(both.runner), blocks, farthest)
+    return failure, search_difference_in_n(both, blocks, farthest, rng)
 
 
 def _quoted(symbols: Sequence[str]) -> str:

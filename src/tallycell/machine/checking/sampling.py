@@ -1,4 +1,4 @@
-"""Strings to compare on: drawn from a stated distribution, near misses; and how sure they make."""
+"""Strings to compare on: drawn from a stated distribution, with a symbol changed; and how sure they make."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,25 +89,25 @@ class Distribution:
         return f"lengths {lengths}, symbols uniform among {among}"
 
 
-def near_misses(strings: Sequence[np.ndarray], symbols: int, rng: np.random.Generator) -> Strings:
-    """Strings with one symbol replaced, one inserted and one deleted, each at a place drawn at random.
+def changed_strings(strings: Sequence[np.ndarray], symbols: int, rng: np.random.Generator) -> Strings:
+    """Give strings with one symbol replaced, one inserted and one deleted, each at a place drawn at random.
 
     Examples
     --------
-    >>> [len(one) for one in near_misses([np.zeros(5, int)], 2, np.random.default_rng(0))]
+    >>> [len(one) for one in changed_strings([np.zeros(5, int)], 2, np.random.default_rng(0))]
     [5, 6, 4]
     """
-    missed = []
+    changed = []
     for string in strings:
         other = string.copy()
-        if symbols > 1:
+        if symbols > 1 and len(string):
             at = rng.integers(len(string))
             other[at] = (other[at] + rng.integers(1, symbols)) % symbols
-            missed.append(other)
-        missed.append(np.insert(string, rng.integers(len(string) + 1), rng.integers(symbols)))
+            changed.append(other)
+        changed.append(np.insert(string, rng.integers(len(string) + 1), rng.integers(symbols)))
         if len(string) > 1:
-            missed.append(np.delete(string, rng.integers(len(string))))
-    return missed
+            changed.append(np.delete(string, rng.integers(len(string))))
+    return changed
 
 
 def worthy(machine: CounterMachine, strings: Sequence[np.ndarray]) -> list[int]:

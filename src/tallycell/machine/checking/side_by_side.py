@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from tallycell.machine.checking.matching import matched
-from tallycell.machine.checking.network_runner import NetworkRunner, NetworkState
+from tallycell.machine.checking.deciding import MachinesNetwork
+from tallycell.machine.checking.network_runner import NetworkState
 from tallycell.machine.counter_machine import CounterMachine
 from tallycell.machine.running.runner import Run, Runner
 from tallycell.recogniser import Recogniser
@@ -43,24 +43,22 @@ class SideBySide:
 
     def __init__(self, machine: CounterMachine, net: Recogniser) -> None:
         self.machine, self.net = machine, net
-        self.letters, self._outputs = matched(machine, net)
-        self._network, self.runner = NetworkRunner(net), Runner(machine)
-        self._sayings = self.runner.sayings[:, self._outputs]
+        self.network, self.runner = MachinesNetwork(machine, net), Runner(machine)
 
     def start(self, sequences: int) -> Both:
         """Where so many sequences start."""
         empty = np.zeros((sequences, 0), np.uint8)
-        return Both(self._network.start(sequences), self.runner.run(empty))
+        return Both(self.network.start(sequences), self.runner.run(empty))
 
     def run(
         self, codes: Int[np.ndarray, "sequence time"], both: Both | None = None
     ) -> tuple[Bool[np.ndarray, "sequence time"], Both]:
         """Run over strings of one length; give after which symbols they decide alike, and where they then stand."""
         both = self.start(len(codes)) if both is None else both
-        chosen, network = self._network.run(self.letters[codes], both.network)
+        chosen, network = self.network.run(codes, both.network)
         run = self.runner.run(codes, after=both.machine, keep_says=True)
         assert run.each_says is not None
-        return (chosen == self._sayings[run.each_says]).all(-1), Both(network, run)
+        return (chosen == self.runner.sayings[run.each_says]).all(-1), Both(network, run)
 
     def first_differences(self, codes: Int[np.ndarray, "sequence time"]) -> Int[np.ndarray, " sequence"]:
         """Length of the shortest beginning of each string after which they differ, 0 if they do not; any length."""

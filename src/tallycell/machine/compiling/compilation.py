@@ -22,7 +22,7 @@ from tallycell.names import GATES
 from tallycell.parameters import LSTMParameters
 from tallycell.recogniser import Recogniser
 
-FARTHEST = 7  # the last k of which tanh(k - 1) and tanh(k) are told apart
+LAST_TOLD = 7  # the last k of which tanh(k - 1) and tanh(k) are told apart
 _SMALL = 2000  # rows up to which several ways are compared
 _TRIES = 50  # codes of each length that are tried for one way to hold the machine,
 _MOST_EFFORT = 50_000  # and rows that all these codes together may be tried on
@@ -120,7 +120,7 @@ def _unit_steps(program: Program, machine: CounterMachine, spare: int) -> Progra
     steps = dict(zip(machine.counters, largest.tolist(), strict=True))
     for j, name in enumerate(program.counters):
         farthest = max(max(t, 1 - t) for t in program.thresholds[j])
-        divisor = max(1, steps[name], -(-farthest // (FARTHEST - spare)))
+        divisor = max(1, steps[name], -(-farthest // (LAST_TOLD - spare)))
         if divisor > 1:
             program = divide_counter(program, j, divisor)
     return program

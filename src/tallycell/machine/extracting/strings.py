@@ -115,7 +115,7 @@ def runs_of_symbols(symbols: int, automaton: Automaton, sampled: int = SAMPLED) 
             sizes = rng.integers(1, 1 + LONGEST // runs, runs)
         order = rng.permutation(symbols) if rng.random() < 0.5 else rng.integers(0, symbols, runs)
         string = np.repeat(np.resize(order, runs), sizes)
-        strings += [string, *near_misses(string, symbols, rng)]
+        strings += [string, *_one_more_and_fewer(string, symbols, rng)]
     strings = [_allowed_part(string, automaton) for string in strings]
     return Strings.of(
         [one for one in strings if len(one)],
@@ -125,7 +125,7 @@ def runs_of_symbols(symbols: int, automaton: Automaton, sampled: int = SAMPLED) 
     )
 
 
-def near_misses(string: np.ndarray, symbols: int, rng: np.random.Generator) -> list[np.ndarray]:
+def _one_more_and_fewer(string: np.ndarray, symbols: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Give a string with one symbol more, and with one fewer, somewhere."""
     at = int(rng.integers(0, len(string)))
     return [np.insert(string, at, rng.integers(symbols)), np.delete(string, at)]
@@ -167,7 +167,7 @@ def strings_of_machine(
             string.append(symbol)
         if string:
             array = np.array(string)
-            strings += [array, *near_misses(array, symbols, rng), np.append(array, rng.integers(symbols))]
+            strings += [array, *_one_more_and_fewer(array, symbols, rng), np.append(array, rng.integers(symbols))]
     kept = [one for one in (_allowed_part(string, automaton) for string in strings) if len(one)]
     text = f"{len(kept):,} drawn strings that the machine reads, to length {longest + 1}, with near misses"
     return Strings.of(kept, text, f"{len(kept):,} drawn ones that the machine reads")
