@@ -326,10 +326,14 @@ def test_a_projection_that_does_more_than_project_is_refused(tmp_path, which, at
         load_onnx(write(tmp_path, taken_apart(change)))
 
 
-def slices(step: int, *, stated: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
-    """Let slices take the place of the split: parts one after the other (step 1), or every fourth row (step 4)."""
-    starts = [k * HIDDEN if step == 1 else k for k in range(4)]
-    ends = [start + HIDDEN if step == 1 else 4 * HIDDEN for start in starts]
+PARTS = [(k * HIDDEN, (k + 1) * HIDDEN) for k in range(4)]
+
+
+def slices(
+    spans: list[tuple[int, int]] = PARTS, step: int = 1, *, stated: bool = True
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Let slices take the place of the split."""
+    starts, ends = zip(*spans, strict=True)
     tensors = {f"start{k}": np.array([one]) for k, one in enumerate(starts)}
     tensors |= {f"end{k}": np.array([one]) for k, one in enumerate(ends)} | {"axis": np.array([1])}
     tensors |= {"step": np.array([step])} if stated else {}
@@ -345,9 +349,10 @@ def slices(step: int, *, stated: bool = True) -> tuple[Any, dict[str, np.ndarray
     return change, tensors
 
 
+@pytest.mark.parametrize("spans", [PARTS, [*PARTS[:3], (3 * HIDDEN, 2**63 - 1)]], ids=["stated", "to the end"])
 @pytest.mark.parametrize("stated", [True, False])
-def test_parts_that_are_slices_are_those_of_onnx_runtime(tmp_path, stated):
-    change, tensors = slices(1, stated=stated)
+def test_parts_that_are_slices_are_those_of_onnx_runtime(tmp_path, stated, spans):
+    change, tensors = slices(spans, stated=stated)
     path = write(tmp_path, taken_apart(change, **tensors))
     rng = np.random.default_rng(2)
     feeds = {name: rng.normal(size=(4, size)).astype(np.float32) for name, size in zip("xhc", (2, 3, 3), strict=True)}
@@ -357,12 +362,18 @@ def test_parts_that_are_slices_are_those_of_onnx_runtime(tmp_path, stated):
     np.testing.assert_allclose(steps.h[0], theirs, atol=TOLERANCE)
 
 
-def test_slices_that_leave_rows_out_are_no_parts(tmp_path):
-    """Every fourth row: their starts are apart alike, as those of parts are."""
-    change, tensors = slices(4)
+@pytest.mark.parametrize(("spans", "step", "reason"), [
+    ([(k, 4 * HIDDEN) for k in range(4)], 4, "no LSTM in the model"),  # every fourth row
+    ([*PARTS[:1], (HIDDEN, HIDDEN + 1), *PARTS[2:]], 1, "no LSTM in the model"),  # one gate for all units
+    ([(k, k + HIDDEN) for k in range(4)], 1, "no LSTM in the model"),  # they overlap
+    ([(k, k + 1) for k in range(4)], 1, "slices of 1 columns each; expected 3, a quarter of 12"),
+])  # fmt: skip
+def test_slices_that_are_no_quarters_are_no_gates(tmp_path, spans, step, reason):
+    """Of all of them ONNX Runtime makes a model like any other."""
+    change, tensors = slices(spans, step)
     path = write(tmp_path, taken_apart(change, **tensors))
-    runtime.InferenceSession(path, providers=["CPUExecutionProvider"])  # a model like any other
-    with pytest.raises(FormatError, match="no LSTM in the model"):
+    runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with pytest.raises(FormatError, match=reason):
         load_onnx(path)
 
 

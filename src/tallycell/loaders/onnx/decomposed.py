@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 _INPUTS = {"Add": 2, "Mul": 2, "Sigmoid": 1, "Tanh": 1}
+_TO_THE_END = (2**31 - 1, 2**63 - 1)  # where a Slice ends that takes all that is left
 _TORCH_NAME = re.compile(r"(?P<path>.*?)\.?weight_(?P<kind>ih|hh)(?:_l\d+)?(?:_reverse)?", re.S)
 
 
@@ -48,6 +49,8 @@ class Cell:
         The four pre-activations side by side.
     order
         Which gate each quarter of ``pre`` belongs to, such as ``"ifgo"``.
+    width
+        How wide each quarter is; None where that is not stated, since they are equal parts.
     h, c
         What it makes.
     c_0
@@ -58,6 +61,7 @@ class Cell:
     node: "NodeProto"
     pre: str
     order: str
+    width: int | None
     h: str
     c: str
     c_0: str
@@ -149,22 +153,38 @@ def _pair(scope: Scope, mul: "NodeProto", *operators: str) -> "tuple[NodeProto, 
     return None
 
 
-def _parts(scope: Scope, gates: dict[str, str], constants: Constants) -> tuple[str, str] | None:
-    """Value that four gates are quarters of, and their order in it."""
+def _parts(scope: Scope, gates: dict[str, str], constants: Constants) -> tuple[str, str, int | None] | None:
+    """Value that four gates are quarters of, their order in it, and their width where it is stated."""
     found = {letter: _part(scope, name, constants) for letter, name in gates.items()}
-    wholes = {part[0] for part in found.values() if part}
-    starts = {part[1]: letter for letter, part in found.items() if part}
+    wholes = {part.whole for part in found.values() if part}
+    starts = {part.start: letter for letter, part in found.items() if part}
     if len(wholes) != 1 or len(starts) != 4:
         return None
     ordered = sorted(starts)
     steps = {later - earlier for earlier, later in pairwise(ordered)}
     if ordered[0] != 0 or len(steps) != 1:
         return None
-    return wholes.pop(), "".join(starts[start] for start in ordered)
+    (step,) = steps
+    ends = {part.start: part.end for part in found.values() if part}
+    if any(ends[start] != start + step for start in ordered[:-1]):
+        return None
+    if ends[ordered[-1]] not in (4 * step, *_TO_THE_END):
+        return None
+    stated = all(part.stated for part in found.values() if part)
+    return wholes.pop(), "".join(starts[start] for start in ordered), step if stated else None
 
 
-def _part(scope: Scope, name: str, constants: Constants) -> tuple[str, int] | None:
-    """Value that this one is a slice of along its last dimension, and where it starts."""
+class _Part(NamedTuple):
+    """A part of a value along its last dimension: in columns where that is ``stated``, else in equal parts."""
+
+    whole: str
+    start: int
+    end: int
+    stated: bool
+
+
+def _part(scope: Scope, name: str, constants: Constants) -> _Part | None:
+    """Tell what a value is a part of."""
     if name not in scope.makers:
         return None
     node, k = scope.makers[name]
@@ -173,12 +193,12 @@ def _part(scope: Scope, name: str, constants: Constants) -> tuple[str, int] | No
     if operator_of(node) == "Split" and len(node.output) == 4:
         sizes = constants.array(scope, input_of(node, 1)) if input_of(node, 1) else attributes.get("split")
         even = sizes is None or len(set(np.ravel(sizes).tolist())) == 1
-        return (whole, k) if whole and even and attributes.get("axis", 0) != 0 else None
+        return _Part(whole, k, k + 1, stated=False) if whole and even and attributes.get("axis", 0) != 0 else None
     if operator_of(node) == "Slice":
-        start, axis = (_whole_number(constants.array(scope, input_of(node, j))) for j in (1, 3))
+        start, end, axis = (_whole_number(constants.array(scope, input_of(node, j))) for j in (1, 2, 3))
         step = _whole_number(constants.array(scope, input_of(node, 4))) if input_of(node, 4) else 1
-        if whole and start is not None and axis not in (None, 0) and step == 1:
-            return whole, start
+        if whole and start is not None and end is not None and axis not in (None, 0) and step == 1:
+            return _Part(whole, start, end, stated=True)
     return None
 
 
@@ -321,6 +341,8 @@ def _weights(cell: Cell, x: Product, h: Product) -> CellWeights:
             f"its projections have the shapes {x.matrix.shape} of x and {h.matrix.shape} of h; expected "
             "(4 unit, feature) and (4 unit, unit)"
         )
+    if cell.width not in (None, hidden):
+        raise FormatError(f"its gates are slices of {cell.width} columns each; expected {hidden}, a quarter of {rows}")
     dtype = np.float64 if x.matrix.dtype == np.float64 else np.float32
     theirs = {"weight_ih": x.matrix.astype(dtype), "weight_hh": h.matrix.astype(dtype)}
     biases = {"bias_ih": x.bias, "bias_hh": h.bias}

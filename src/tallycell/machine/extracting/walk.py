@@ -173,11 +173,12 @@ def _tally(rows: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return distinct, np.bincount(number.ravel(), weights=votes).astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
 class BrokenRelationError(Exception):
-    """Relations between cells that some situation does not keep."""
+    """Relations between cells that some situation does not keep; ``which`` says which."""
 
-    which: Bool[np.ndarray, " relation"]
+    def __init__(self, which: Bool[np.ndarray, " relation"]) -> None:
+        super().__init__(which)
+        self.which = which
 
 
 @dataclass(frozen=True, eq=False)
