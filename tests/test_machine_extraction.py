@@ -337,14 +337,17 @@ def test_a_random_machine_comes_back_from_its_network(seed, monkeypatch):
 # ---- trained networks ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["anbn", "anbn-plain", "anbncn"])
-def test_a_network_trained_on_short_members_becomes_a_machine_that_is_right_on_long_ones(name):
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [("anbn", 15), ("anbn-plain", 15), ("anbncn", 15), ("plain-anbn-1", 60), ("plain-anbncn-1", 60)],
+)
+def test_a_network_trained_on_short_members_becomes_a_machine_that_is_right_on_long_ones(name, longest):
     net = trained(name)
     letters = "".join(net.alphabet)
-    extraction = extract_machine(net, ["".join(letter * n for letter in letters) for n in range(1, 16)])
+    extraction = extract_machine(net, ["".join(letter * n for letter in letters) for n in range(1, longest + 1)])
     machine = extraction.machine
     assert extraction.exact
-    assert "15 of 15 strings" in str(extraction)
+    assert f"{longest} of {longest} strings" in str(extraction)
     for n in (1, 2, 16, 17, 300):
         runs = [letter * n for letter in letters]
         assert "accept" in machine.says(machine.run("".join(runs))), n
@@ -354,6 +357,14 @@ def test_a_network_trained_on_short_members_becomes_a_machine_that_is_right_on_l
             ]
             assert "accept" not in machine.says(machine.run(more)), (n, letter)
             assert "accept" not in machine.says(machine.run(fewer)), (n, letter)
+
+
+def test_counters_that_no_cell_is_are_found_from_what_a_network_decides():
+    """Trained without anything that presses gates to 0 and 1: no reading of them decides as the network does."""
+    net = trained("plain-anbncn-1")
+    extraction = extract_machine(net, ["a" * n + "b" * n + "c" * n for n in range(1, 61)])
+    assert extraction.machine.counters == ("a_minus_b", "b_minus_c")
+    assert "only what it decides on the strings below is looked at" in extraction.report
 
 
 def test_a_trained_counter_of_brackets_agrees_on_all_strings():
