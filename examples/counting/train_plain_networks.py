@@ -6,18 +6,18 @@ Ten units, ``torch.nn.LSTM``, Adam, cross-entropy on the next symbol; no noise, 
 that presses gates to 0 and 1. Eight networks learn a^n b^n and six a^n b^n c^n, n to 100, short ones more often; six
 learn Dyck-1, words of up to 100 brackets and what closes them. What a network says after a symbol is what may follow:
 the symbols whose probability is above 0.005; for the odd seeds of the first two languages, the likeliest one (balanced
-brackets hardly ever end there). Seeds are fixed, one thread each; the log is ``training_log.txt``. Such networks are
+brackets hardly ever end there). Seeds are fixed, one thread each; the log is ``train_log.txt``. Such networks are
 not exact: their steps are unequal, their cells sag.
 
 With ``--harden`` nothing is trained: each network in the folder is hardened, told that its symbols come in order (of
-brackets, given 300 words), and the result is looked at as far as n = 1,000,000.
+brackets, given 300 words), and the first failure is searched to n = 1,000,000, before and after.
 """
 
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +26,10 @@ import torch
 
 import tallycell as tc
 from tallycell.errors import TallycellError
-from tallycell.machine.running.runner import Runner
+from tallycell.learning.languages import language
+from tallycell.machine.checking.deciding import Decider
+from tallycell.machine.checking.language_search import search_first_failure
+from tallycell.machine.checking.network_runner import NetworkRunner
 
 UNITS, BATCH, LEARNING_RATE, STEPS = 10, 16, 1e-2, 4000
 LONGEST = 100
@@ -151,33 +154,28 @@ def harden(task: Task, folder: Path) -> str:
     """Harden one network and say how far what comes out is right, or why there is none."""
     net = tc.load(folder / f"{task.name}.safetensors").recogniser
     assert net is not None
-    start = time.perf_counter()
+    start, before = time.perf_counter(), first_failure(task, NetworkRunner(net))
     try:
         drawn = words(task, np.random.default_rng(1000 + task.seed))
         inputs = tc.parse(IN_ORDER[task.language]) if task.language in IN_ORDER else list(islice(drawn, 300))
         hardened = tc.harden(net, inputs)
     except TallycellError as refusal:
-        return f"{task.name}: refused in {time.perf_counter() - start:.0f} s: {str(refusal).splitlines()[0][:160]}"
-    horizon = tc.counting_horizon(hardened.extraction.machine, hardened.net, inputs=hardened.extraction.machine)
-    machine = hardened.extraction.machine
-    return (
-        f"{task.name}: {len(machine.states)} states, {len(machine.counters)} counters, first n at which the machine is "
-        f"wrong {first_failure(task, machine)}, horizon {horizon.symbols:,}, {time.perf_counter() - start:.0f} s"
-    )
+        after = f"refused: {str(refusal).splitlines()[0][:160]}"
+    else:
+        machine = hardened.extraction.machine
+        after = (
+            f"hardened {first_failure(task, NetworkRunner(hardened.net))}, {len(machine.states)} states, "
+            f"{len(machine.counters)} counters, horizon {tc.counting_horizon(machine, hardened.net).symbols:,}"
+        )
+    return f"{task.name}: first failure trained {before}, {after}; {time.perf_counter() - start:.0f} s"
 
 
-def first_failure(task: Task, machine: tc.CounterMachine) -> str:
-    """Give the first n at which a machine says ``accept`` of a near miss, or does not of a word."""
-    runner = Runner(machine)
-    accept = machine.outputs.index("accept")
-    for n in [*range(1, 101), 1000, 10**5, FARTHEST]:
-        word = [np.repeat(np.arange(len(task.alphabet)), n)]
-        misses = [np.delete(word[0], n * k) for k in range(1, len(task.alphabet))]
-        misses += [np.insert(word[0], n * k, k - 1) for k in range(1, len(task.alphabet))]
-        said = [bool(runner.sayings[runner.run(one).says, accept]) for one in [*word, *misses]]
-        if said != [True] + [False] * len(misses):
-            return f"{n:,}"
-    return f"> {FARTHEST:,}"
+def first_failure(task: Task, decider: Decider) -> str:
+    """Give the first failure in n: of the likeliest symbol alone, where only one is right."""
+    known = language(task.language)
+    truth = replace(known.truth, sampled=task.decision == "argmax")
+    found = search_first_failure(decider, truth, lambda n: [(symbol, n) for symbol in task.alphabet], FARTHEST)
+    return f"none to {found.searched:,}" if found.n is None else f"{found.n:,} ({found.kind})"
 
 
 def main(folder: Path, work: str) -> None:
@@ -188,7 +186,7 @@ def main(folder: Path, work: str) -> None:
         for line in pool.map(done, TASKS, [folder] * len(TASKS)):
             lines.append(line)
             print(line, flush=True)
-    (folder / f"{work}ing_log.txt").write_text("\n".join([*lines, ""]).replace("  ", " "))
+    (folder / f"{work}_log.txt").write_text("\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":
